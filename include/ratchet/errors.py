@@ -1,0 +1,108 @@
+"""Every error the engine raises on purpose.
+
+RatchetError
+├── SpecError(ValueError)            a model's spec is wrong: file, key, value, expectation, remedy
+├── ModelNotFoundError(LookupError)  no such model, with the near name
+├── SourceError(OSError)             a source could not be read
+│   └── PartitionUnavailableError    the source has nothing (yet) for that partition
+├── SchemaChangedError(ValueError)   a column was lost or changed its type
+├── QuarantineLimitError(ValueError) too large a share of rows broke a row-level rule
+├── CommitConflictError(OSError)     other writers kept winning the table; worth another try
+├── ValidationFailedError(ValueError) an expectation of severity `fail` did not hold
+├── RowCountError(ValueError)        a join lost or multiplied rows
+├── LeakageError(ValueError)         a feature used what was not yet known
+├── TooFewRowsError(ValueError)      not enough labelled rows to train or judge
+├── SearchError(RuntimeError)        no trial succeeded
+├── FormatNotAllowedError(ValueError) a model would need a format its spec does not consent to
+├── GateRefusedError(RuntimeError)   a candidate did not pass its gates
+├── LedgerConflictError(RuntimeError) the alias moved since it was read
+├── NothingToRevertError(LookupError) no earlier champion to go back to
+├── VersionNotFoundError(LookupError) no such version of a model
+├── NotReproducibleError(RuntimeError) lineage and environment differ in what decides a result
+└── StackError(RuntimeError)         the local stack could not be started or reached
+
+The message says what is wrong, the value found, what was expected and the remedy; it takes positional arguments
+only, so that an error survives the pickling between processes.
+"""
+
+from __future__ import annotations
+
+
+class RatchetError(Exception):
+    """Base of every error that the engine raises on purpose."""
+
+
+class SpecError(RatchetError, ValueError):
+    """A model's spec is not valid."""
+
+
+class ModelNotFoundError(RatchetError, LookupError):
+    """No model of that name is defined."""
+
+
+class SourceError(RatchetError, OSError):
+    """A source could not be read."""
+
+
+class PartitionUnavailableError(SourceError):
+    """A source has nothing for the partition that it was asked for."""
+
+
+class SchemaChangedError(RatchetError, ValueError):
+    """A source lost a column or changed a column's type."""
+
+
+class QuarantineLimitError(RatchetError, ValueError):
+    """More rows broke their row-level rules than the spec allows."""
+
+
+class CommitConflictError(RatchetError, OSError):
+    """Other writers kept winning a table; the same call is worth another try."""
+
+
+class ValidationFailedError(RatchetError, ValueError):
+    """An expectation of severity `fail` did not hold."""
+
+
+class RowCountError(RatchetError, ValueError):
+    """A join lost or multiplied rows."""
+
+
+class LeakageError(RatchetError, ValueError):
+    """A feature used what was not known at the row's prediction time."""
+
+
+class TooFewRowsError(RatchetError, ValueError):
+    """There are not enough labelled rows to train on or to judge by."""
+
+
+class SearchError(RatchetError, RuntimeError):
+    """No trial of a search succeeded."""
+
+
+class FormatNotAllowedError(RatchetError, ValueError):
+    """A model can only be saved or loaded in a format that its spec does not consent to."""
+
+
+class GateRefusedError(RatchetError, RuntimeError):
+    """A candidate did not pass its gates."""
+
+
+class LedgerConflictError(RatchetError, RuntimeError):
+    """An alias moved since it was read."""
+
+
+class NothingToRevertError(RatchetError, LookupError):
+    """A model has no earlier champion to go back to."""
+
+
+class VersionNotFoundError(RatchetError, LookupError):
+    """A model has no such version."""
+
+
+class NotReproducibleError(RatchetError, RuntimeError):
+    """What is recorded of a version differs from what stands here."""
+
+
+class StackError(RatchetError, RuntimeError):
+    """The local stack could not be started, reached or stopped."""

@@ -1,0 +1,190 @@
+"""A model's spec: what a team writes once in `include/models/<name>/model.yaml`."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from include.ratchet.spec.base import ColumnName, Name, Spec
+from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
+from include.ratchet.spec.training import (
+    DEFAULT_METRIC,
+    TASK_METRICS,
+    AlertsSpec,
+    EvaluationSpec,
+    GatesSpec,
+    TrainingSpec,
+)
+
+WHOLE = "all"
+"""The segment of a model that is not divided."""
+
+
+class ModelKey(NamedTuple):
+    """What everything is keyed by: a model and one of its segments."""
+
+    model: str
+    segment: str = WHOLE
+
+    @property
+    def slug(self) -> str:
+        """A name for registries and paths: `flight_delay`, `flight_delay.UA`; an unsafe segment gives a hash."""
+        if self.segment == WHOLE:
+            return self.model
+        safe = self.segment.replace("-", "").replace("_", "").isalnum() and self.segment.isascii()
+        if safe and len(self.segment) <= 64:
+            return f"{self.model}.{self.segment}"
+        return f"{self.model}.{hashlib.sha256(self.segment.encode()).hexdigest()[:16]}"
+
+    def __str__(self) -> str:
+        """The key as people read it."""
+        return self.model if self.segment == WHOLE else f"{self.model}/{self.segment}"
+
+
+def _known_timezone(name: str) -> str:
+    if name not in available_timezones():
+        near = difflib.get_close_matches(name, available_timezones(), 1)
+        message = f"not an IANA time zone{f'; did you mean {near[0]!r}?' if near else ', such as Europe/Paris'}"
+        raise ValueError(message)
+    return name
+
+
+def _known_cron(expression: str) -> str:
+    from croniter import croniter
+
+    if not croniter.is_valid(expression):
+        message = "not a cron expression; expected five fields, such as `0 6 * * *`"
+        raise ValueError(message)
+    return expression
+
+
+Cron = Annotated[str, AfterValidator(_known_cron)]
+
+
+class ScheduleSpec(Spec):
+    """When runs start, in the spec's time zone."""
+
+    ingest: Cron | None = None
+    """Absent: at each partition's end."""
+    train: Cron | None = "0 6 * * *"
+    """null: only on request."""
+    deadline: Duration = Field(default="4h", validate_default=True)
+    """A nightly training that has not ended by then is reported."""
+    execution_timeout: Duration = Field(default="2h", validate_default=True)
+    """Of any single task."""
+
+
+class ModelSpec(Spec):
+    """What a team says about its model, once."""
+
+    name: Name
+    """The same as the folder's."""
+    owner: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    description: Annotated[str, StringConstraints(min_length=10)]
+    """One paragraph: what is predicted, for whom, to decide what."""
+    task: Literal["binary", "multiclass", "regression"]
+    tags: tuple[Name, ...] = ()
+
+    source: SourceSpec
+    keys: tuple[ColumnName, ...] = Field(min_length=1)
+    event_time: ColumnName
+    label: LabelSpec
+    columns: dict[ColumnName, ColumnSpec] = Field(default_factory=dict)
+    quality: QualitySpec = QualitySpec()
+    tables: dict[Name, TableSpec] = Field(default_factory=dict)
+    """Further tables that features read."""
+
+    partition: Literal["day", "hour"] = "day"
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    """In which partitions begin and cron expressions are read."""
+    start: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    """First day of the history."""
+    prediction_lead: Duration = Field(default="0m", validate_default=True)
+    """A row's prediction time is its event time minus this. Features see only what was available before it."""
+
+    schedule: ScheduleSpec = ScheduleSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    gates: GatesSpec = GatesSpec()
+    alerts: AlertsSpec = AlertsSpec()
+
+    @model_validator(mode="after")
+    def _check_metrics(self) -> Self:
+        allowed = TASK_METRICS[self.task]
+        for metric in (self.metric, *self.evaluation.metrics):
+            if metric not in allowed:
+                message = (
+                    f"evaluation: {metric} does not measure a {self.task} task; expected one of {', '.join(allowed)}"
+                )
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        if self.name in self.tables:
+            message = f"tables: {self.name} is the model's own table; give the further table another name"
+            raise ValueError(message)
+        if self.label.column in (*self.keys, self.event_time):
+            message = f"label.column: {self.label.column} is a key or the event time; expected a column of its own"
+            raise ValueError(message)
+        return self
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return self.evaluation.metric or DEFAULT_METRIC[self.task]
+
+    @property
+    def partition_length(self) -> timedelta:
+        """Nominal length of a partition (a local day may be 23 or 25 hours long)."""
+        return timedelta(days=1) if self.partition == "day" else timedelta(hours=1)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone that partitions begin in."""
+        return ZoneInfo(self.timezone)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the spec's meaning: defaults filled in, comments and order of keys left out."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def table(self, name: str) -> TableSpec:
+        """The spec of one table; the model's own goes by the model's name.
+
+        Raises:
+            KeyError: the model has no such table.
+        """
+        if name != self.name:
+            return self.tables[name]
+        return TableSpec(
+            source=self.source, keys=self.keys, event_time=self.event_time, columns=self.columns, quality=self.quality
+        )
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """The model's own table first, then the further ones."""
+        return (self.name, *self.tables)
+
+
+class Model(BaseModel):
+    """A spec together with the folder it was read from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: ModelSpec
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.spec.name
