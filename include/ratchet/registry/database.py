@@ -1,0 +1,58 @@
+"""The database `ratchet`: tables of the ledger, and the schema's migrations."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from sqlalchemy import JSON, Column, DateTime, Engine, Index, Integer, MetaData, String, Table, Text, create_engine
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+metadata = MetaData()
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("idempotency_key", String(250), nullable=False, unique=True),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("model", String(63), nullable=False),
+    Column("segment", String(300), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("version", Integer),
+    Column("actor", String(250), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("as_of", DateTime(timezone=True)),
+    Column("details", JSON, nullable=False),
+    Index("ledger_by_model_key", "model", "segment", "id"),
+)
+"""Append-only: requests, verdicts, promotions, reverts and approvals; who or what, when, why, on which numbers."""
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("segment", String(300), primary_key=True),
+    Column("alias", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("as_of", DateTime(timezone=True)),
+    Column("ledger_id", Integer, nullable=False),
+)
+"""Which version an alias names: the row that a promotion compares and swaps; MLflow's aliases follow it."""
+
+
+@lru_cache(maxsize=4)
+def engine_of(url: str) -> Engine:
+    """One engine a process and URL. No connection is made before it is used."""
+    return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4)
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema up to date."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
