@@ -61,7 +61,9 @@ def _parse(spec: ModelSpec, text: str) -> datetime | date:
             return datetime.strptime(text, "%Y-%m-%dT%H%z")
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        message = f"{text!r} is no partition; expected a date (2013-01-05), an hour (2013-01-05T07) or an ISO 8601 instant"
+        message = (
+            f"{text!r} is no partition; expected a date (2013-01-05), an hour (2013-01-05T07) or an ISO 8601 instant"
+        )
         raise ValueError(message) from None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=spec.zone)
 

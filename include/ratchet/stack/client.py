@@ -52,6 +52,13 @@ class AirflowClient:
             raise StackError(message)
         return response.json() if response.content else None
 
+    def _authorise(self) -> None:
+        response = self._http.post("/auth/token", json=self._login)
+        if response.is_error:
+            message = f"Airflow refused the login ({response.status_code}): {response.text[:200]}"
+            raise StackError(message)
+        self._http.headers["authorization"] = f"Bearer {response.json()['access_token']}"
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, **body: Any) -> str:
         """Start a run and return its id."""
         content = {"logical_date": None, "conf": dict(conf or {}), **body}

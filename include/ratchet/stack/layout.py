@@ -69,6 +69,8 @@ class Layout:
             # Not on the command line, where other users could read the password.
             "MLFLOW_BACKEND_STORE_URI": self.database_url("mlflow"),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            # Its job runners take 2 GB and serve features that Ratchet does not use.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "AIRFLOW_HOME": str(airflow_home),
             **{f"AIRFLOW__{key.upper()}": value for key, value in self._airflow_options(airflow_home).items()},
         }

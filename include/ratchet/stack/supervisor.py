@@ -107,7 +107,7 @@ class Supervisor:
                 start_new_session=True,
                 user=component.user,
                 cwd="/" if component.user else self._layout.home,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - nothing but a system call
+                preexec_fn=_end_with_parent,
             )
         self._running.setdefault(component.name, _Running(component, process)).process = process
         self._publish("starting")
@@ -126,7 +126,7 @@ class Supervisor:
             with path.open("ab") as log:
                 done = subprocess.run(  # noqa: S603
                     command, check=False, env=self._environ, stdout=log, stderr=log, preexec_fn=_end_with_parent
-                )  # noqa: PLW1509
+                )
             if done.returncode:
                 message = f"{' '.join(command[1:])} failed (exit status {done.returncode}); see {path}\n{_tail(path)}"
                 raise StackError(message)

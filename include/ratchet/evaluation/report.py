@@ -1,0 +1,242 @@
+"""Everything that is known about a candidate before it is judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from include.ratchet.evaluation.fairness import FairnessResult, measure_fairness
+from include.ratchet.evaluation.intervals import Bootstrap, Interval
+from include.ratchet.evaluation.slices import SliceResult, WeakSpot, find_weak_spots, measure_slices
+from include.ratchet.spec import ModelSpec
+from include.ratchet.spec.training import LOWER_IS_BETTER
+from include.ratchet.training.frames import times
+from include.ratchet.training.metrics import Floats, Weighted, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CURVE_BINS = 10
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that scores the same test rows: a baseline or the champion."""
+
+    name: str
+    scores: Floats = field(repr=False)
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contender's metric, and the candidate's paired gain over it (positive: the candidate is better)."""
+
+    name: str
+    metric: Interval
+    gain: Interval
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """A candidate's numbers on the test rows.
+
+    Attributes:
+        metric: name of the decisive one.
+        lower_is_better: its direction.
+        rows: test rows.
+        rarest_rows: rows of the rarest class; None of a regression.
+        metrics: every metric with its interval.
+        baselines: against each baseline.
+        champion: against the present champion, if there is one.
+        window: against the champion on the window that asked for the retraining, if one did.
+        slices: declared ones.
+        weak_spots: the worst ones found.
+        fairness: by sensitive attribute.
+        calibration: reliability curve: rows, mean score, frequency by bin (classification only).
+        latency_ms: median time to predict one row.
+        size_mb: of the saved model.
+        is_reproducible: whether a second fit predicted the same bits.
+    """
+
+    metric: str
+    lower_is_better: bool
+    rows: int
+    rarest_rows: int | None
+    metrics: Mapping[str, Interval]
+    baselines: tuple[Comparison, ...]
+    champion: Comparison | None
+    window: Comparison | None
+    slices: tuple[SliceResult, ...]
+    weak_spots: tuple[WeakSpot, ...]
+    fairness: tuple[FairnessResult, ...]
+    calibration: tuple[dict[str, float], ...]
+    latency_ms: float
+    size_mb: float
+    is_reproducible: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> EvaluationReport:
+        """The report back from its JSON form."""
+        return cls(**{
+            **content,
+            "metrics": {name: Interval(**interval) for name, interval in content["metrics"].items()},
+            "baselines": tuple(_comparison(one) for one in content["baselines"]),
+            "champion": _comparison(content["champion"]),
+            "window": _comparison(content["window"]),
+            "slices": tuple(_slice(one) for one in content["slices"]),
+            "weak_spots": tuple(WeakSpot(**one) for one in content["weak_spots"]),
+            "fairness": tuple(FairnessResult(**one) for one in content["fairness"]),
+            "calibration": tuple(content["calibration"]),
+        })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CostResult:
+    """What a candidate costs to run, measured before it is judged."""
+
+    latency_ms: float
+    size_mb: float
+    is_reproducible: bool
+
+
+def evaluate(
+    spec: ModelSpec, table: pa.Table, label: npt.NDArray[Any], scores: Floats, features: Sequence[str], *,
+    baselines: Sequence[Contender], champion: Contender | None, cost: CostResult,
+    window: tuple[datetime, datetime] | None = None,
+) -> EvaluationReport:  # fmt: skip
+    """Measure a candidate on the test rows.
+
+    Args:
+        spec: what to measure.
+        table: the test rows of the snapshot.
+        label: (n_rows,).
+        scores: the candidate's.
+        features: the candidate's feature columns.
+        baselines: scores of the baselines on the same rows.
+        champion: scores of the champion on the same rows, if there is one.
+        cost: latency, size and reproducibility.
+        window: event times [from, to) that asked for the retraining.
+    """
+    sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
+    rivals = [*baselines, *([champion] if champion else [])]
+    metrics, comparisons = _compare(spec, label, scores, rivals, sign)
+    return EvaluationReport(
+        metric=spec.metric,
+        lower_is_better=sign < 0,
+        rows=len(label),
+        rarest_rows=None if spec.task == "regression" else int(np.unique(label, return_counts=True)[1].min()),
+        metrics=metrics,
+        baselines=tuple(comparisons[: len(baselines)]),
+        champion=comparisons[-1] if champion else None,
+        window=_on_window(spec, table, label, scores, champion, sign, window),
+        slices=measure_slices(spec, table, label, scores, champion.scores if champion else None, sign),
+        weak_spots=find_weak_spots(table, features, row_loss(spec, label, scores), spec.evaluation.min_slice_rows),
+        fairness=measure_fairness(spec, table, label, scores),
+        calibration=reliability_curve(spec, label, scores),
+        latency_ms=cost.latency_ms,
+        size_mb=cost.size_mb,
+        is_reproducible=cost.is_reproducible,
+    )
+
+
+def _compare(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats, rivals: Sequence[Contender],
+             sign: float) -> tuple[dict[str, Interval], list[Comparison]]:  # fmt: skip
+    names = tuple(dict.fromkeys((spec.metric, *spec.evaluation.metrics)))
+
+    def measured(name: str, of: Floats) -> Weighted:
+        return prepare(name, label, of, threshold=spec.evaluation.threshold)
+
+    evaluation = spec.evaluation
+    bootstrap = Bootstrap(len(label), evaluation.resamples, evaluation.confidence, spec.training.seed)
+    measures = [measured(name, scores) for name in names] + [measured(spec.metric, rival.scores) for rival in rivals]
+    point, draws = bootstrap.draws(measures)
+    metrics = {name: bootstrap.interval(point[i], draws[i]) for i, name in enumerate(names)}
+    comparisons = [
+        Comparison(
+            rival.name,
+            bootstrap.interval(point[i], draws[i]),
+            bootstrap.interval(sign * (point[0] - point[i]), sign * (draws[0] - draws[i])),
+            rival.version,
+        )
+        for i, rival in enumerate(rivals, len(names))
+    ]
+    return metrics, comparisons
+
+
+def _on_window(spec: ModelSpec, table: pa.Table, label: npt.NDArray[Any], scores: Floats, champion: Contender | None,
+               sign: float, window: tuple[datetime, datetime] | None) -> Comparison | None:  # fmt: skip
+    if window is None or champion is None:
+        return None
+    event = times(table, spec.event_time)
+    start, end = (np.datetime64(moment.replace(tzinfo=None), "us") for moment in window)
+    rows = np.flatnonzero((event >= start) & (event < end))
+    if len(rows) == 0 or (spec.task != "regression" and len(np.unique(label[rows])) < 2):
+        return None
+    inside = Contender(champion.name, champion.scores[rows], champion.version)
+    return _compare(spec, label[rows], scores[rows], [inside], sign)[1][0]
+
+
+def row_loss(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats) -> Floats:
+    """Each row's loss, (n_rows,): log loss of a classification, squared error of a regression."""
+    if spec.task == "regression":
+        return np.asarray((label - scores) ** 2)
+    if spec.task == "binary":
+        said = np.where(label == 1, scores, 1 - scores)
+    else:
+        said = scores[np.arange(len(label)), np.unique(label, return_inverse=True)[1]]
+    return -np.log(np.clip(said, 1e-15, 1))  # type: ignore[no-any-return]
+
+
+def reliability_curve(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats) -> tuple[dict[str, float], ...]:
+    """How often what was said with some probability came true, over bins with equal numbers of rows."""
+    if spec.task == "regression":
+        return ()
+    if spec.task == "binary":
+        said, came = scores, label == 1
+    else:
+        said, came = scores.max(axis=1), scores.argmax(axis=1) == np.unique(label, return_inverse=True)[1]
+    bins = np.array_split(np.argsort(said, kind="stable"), CURVE_BINS)
+    return tuple(
+        {"rows": float(len(rows)), "score": float(said[rows].mean()), "frequency": float(came[rows].mean())}
+        for rows in bins
+        if len(rows)
+    )
+
+
+def measure_latency_ms(predict_one: Any, frame: pd.DataFrame, repeats: int = 40) -> float:
+    """Median milliseconds to predict one row, after a warm-up."""
+    rows = [frame.iloc[[number % len(frame)]] for number in range(repeats + 3)]
+    seconds = []
+    for row in rows:
+        started = time.perf_counter()
+        predict_one(row)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[3:]) * 1000)
+
+
+def _comparison(content: Mapping[str, Any] | None) -> Any:
+    if content is None:
+        return None
+    return Comparison(
+        content["name"], Interval(**content["metric"]), Interval(**content["gain"]), content.get("version")
+    )
+
+
+def _slice(content: Mapping[str, Any]) -> SliceResult:
+    gain = content["versus_champion"]
+    return SliceResult(
+        content["name"], content["rows"], Interval(**content["metric"]), Interval(**gain) if gain else None
+    )

@@ -1,0 +1,78 @@
+"""Fitting one estimator on some rows of a snapshot, the same way every time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from include.ratchet.spec import Model
+from include.ratchet.spec.modules import load_function
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is fitted: a kind of estimator and its parameters."""
+
+    name: str
+    params: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {"name": self.name, "params": dict(self.params)}
+
+
+def build_estimator(model: Model, candidate: Candidate) -> Any:
+    """The unfitted estimator that the model's `estimator.py` makes for a candidate."""
+    training = model.spec.training
+    fixed = training.candidates[candidate.name].params
+    make = load_function(model, "estimator.py", "estimator")
+    return make(candidate.name, {**fixed, **candidate.params}, training.seed, training.threads)
+
+
+def fit_candidate(model: Model, candidate: Candidate, features: pd.DataFrame, label: npt.NDArray[Any]) -> Any:
+    """Fit a candidate with everything seeded and the number of threads fixed.
+
+    Args:
+        model: whose `estimator.py` is asked.
+        candidate: what to fit.
+        features: (n_rows, n_features).
+        label: (n_rows,).
+
+    Returns:
+        The fitted estimator.
+    """
+    with steady(model):
+        return build_estimator(model, candidate).fit(features, label)
+
+
+class steady:  # noqa: N801 - reads as a statement
+    """Seeds and thread limits within a `with` block, so that the same input gives the same bits."""
+
+    def __init__(self, model: Model) -> None:
+        self._training = model.spec.training
+
+    def __enter__(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        random.seed(self._training.seed)
+        np.random.seed(self._training.seed)  # what libraries without a seed of their own draw from
+        self._limits = threadpool_limits(self._training.threads)
+
+    def __exit__(self, *error: object) -> None:
+        self._limits.restore_original_limits()
+
+
+def predict(estimator: Any, features: pd.DataFrame, task: str) -> npt.NDArray[np.float64]:
+    """Scores: probability of the positive class (n,), of each class (n, n_classes), or the value (n,)."""
+    if task == "regression":
+        return np.asarray(estimator.predict(features), dtype=np.float64)
+    probabilities = np.asarray(estimator.predict_proba(features), dtype=np.float64)
+    return probabilities[:, 1] if task == "binary" else probabilities

@@ -1,0 +1,56 @@
+"""From a snapshot's columns to what estimators take, always in the same order and with the same types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from include.ratchet.spec import ModelSpec
+
+PREDICTION_TIME = "_prediction_time"
+LABEL_AVAILABLE = "_label_available_time"
+
+
+def features_frame(table: pa.Table, features: Sequence[str]) -> pd.DataFrame:
+    """The feature columns as (n_rows, n_features): text as `object` with None, everything else as float64.
+
+    Integers and booleans become floats, so that a null, which turns their column into floats anyway,
+    changes no other row's type.
+    """
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for name in features:
+        column = table.column(name)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            columns[name] = column.to_pandas().astype(object)
+        else:
+            columns[name] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    return pd.DataFrame(columns, columns=list(features))
+
+
+def label_array(table: pa.Table, spec: ModelSpec) -> npt.NDArray[Any]:
+    """The label, (n_rows,): int8 0/1 (binary), the values themselves (multiclass), float64 (regression)."""
+    column = table.column(spec.label.column)
+    if spec.task == "regression":
+        return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    if spec.task == "multiclass":
+        return np.asarray(column.to_pylist())
+    if spec.label.positive is None:
+        return pc.cast(pc.cast(column, pa.bool_()), pa.int8()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    positive = pc.equal(column, pa.scalar(spec.label.positive, column.type))
+    return pc.cast(positive, pa.int8()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def times(table: pa.Table, column: str) -> npt.NDArray[np.datetime64]:
+    """A timestamp column as datetime64[us], in UTC."""
+    stamp = pc.cast(table.column(column), pa.timestamp("us", tz="UTC"))
+    return pc.cast(stamp, pa.timestamp("us")).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
