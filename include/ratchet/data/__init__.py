@@ -1,0 +1,1 @@
+"""From a source to a versioned table: landing, quarantine and immutable snapshots."""
