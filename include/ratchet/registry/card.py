@@ -1,0 +1,161 @@
+"""The model card: what a version is, what it learnt from, how good it is and where it should not be used."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from include.ratchet.evaluation.gates import Verdict
+from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.registry.lineage import Lineage
+from include.ratchet.spec import ModelSpec, format_duration
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem }
+td, th { border-bottom: 1px solid #d8dee6; padding: .25rem .75rem; text-align: left; font-variant-numeric: tabular-nums }
+h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
+img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-break: break-all }
+@media (prefers-color-scheme: dark) { body { background: #12181f; color: #dfe6ee } code { background: #223 } }
+"""
+
+
+def render_markdown(
+    spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
+    plots: Iterable[str] = (),
+) -> str:  # fmt: skip
+    """The card in Markdown. Whatever users or data supplied is escaped.
+
+    Args:
+        spec: the model's.
+        lineage: the version's.
+        report: its evaluation.
+        verdict: its gates.
+        snapshot: manifest of its training set.
+        plots: paths of the plots, relative to the card.
+    """
+    parts = [
+        f"# {_text(lineage.key)}",
+        _text(spec.description),
+        _table(("", ""), _facts(spec, lineage, verdict)),
+        "## Metrics",
+        _table(("metric", "value", "interval"), _metrics(report)),
+        "## Against baselines and champion",
+        _table(("against", "its value", "gain", "interval"), _comparisons(report)),
+        f"## Gates: {verdict.outcome}",
+        _table(("gate", "", "found", "expected"), (
+            (g.name, "pass" if g.passed else g.refusal, g.found, g.expected) for g in verdict.gates)),
+        *_slices(report),
+        *_fairness(report),
+        "## Limits",
+        _limits(spec, report),
+        "## Data and lineage",
+        _table(("", ""), _lineage(lineage, snapshot)),
+        *(f"![{path}]({path})" for path in plots),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def render_html(markdown_text: str, title: str) -> str:
+    """The card as one HTML page; the Markdown holds no HTML of its own."""
+    import markdown
+
+    body = markdown.markdown(markdown_text, extensions=["tables"])
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style><body>{body}</body></html>\n"
+    )
+
+
+def _facts(spec: ModelSpec, lineage: Lineage, verdict: Verdict) -> Sequence[tuple[str, Any]]:
+    return (
+        ("owner", spec.owner),
+        ("task", spec.task),
+        ("verdict", f"{verdict.outcome}: {verdict.reason}"),
+        ("as of", lineage.as_of.isoformat()),
+        ("estimator", lineage.candidate),
+        ("parameters", ", ".join(f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+                                 for name, value in lineage.params.items()) or "defaults"),
+    )  # fmt: skip
+
+
+def _metrics(report: EvaluationReport) -> Iterable[tuple[str, ...]]:
+    for name, one in report.metrics.items():
+        yield name, f"{one.value:.4f}", f"{one.low:.4f} to {one.high:.4f}"
+
+
+def _comparisons(report: EvaluationReport) -> Iterable[tuple[str, ...]]:
+    for one in (*report.baselines, report.champion):
+        if one is not None:
+            name = f"champion (version {one.version})" if one.version else one.name
+            yield (
+                name,
+                f"{one.metric.value:.4f}",
+                f"{one.gain.value:+.4f}",
+                f"{one.gain.low:+.4f} to {one.gain.high:+.4f}",
+            )
+
+
+def _slices(report: EvaluationReport) -> Iterable[str]:
+    if report.slices:
+        yield "## Slices"
+        rows = ((s.name, s.rows, str(s.metric), str(s.versus_champion or "")) for s in report.slices)
+        yield _table(("slice", "rows", report.metric, "gain over champion"), rows)
+    if report.weak_spots:
+        yield "## Where it errs most"
+        found = (
+            (s.name, s.rows, f"{s.loss:.4f}", f"{s.loss_elsewhere:.4f}", f"{s.effect:.2f}") for s in report.weak_spots
+        )
+        yield _table(("where", "rows", "loss", "loss elsewhere", "effect"), found)
+
+
+def _fairness(report: EvaluationReport) -> Iterable[str]:
+    for one in report.fairness:
+        yield f"## Fairness over {_text(one.column)}"
+        names = list(next(iter(one.groups.values()), {}))
+        rows = ((group, *(f"{rates[name]:.4g}" for name in names)) for group, rates in one.groups.items())
+        yield f"Equalised odds differ by {one.equalized_odds:.4f}, positive rates by {one.demographic_parity:.4f}."
+        yield _table(("group", *names), rows)
+
+
+def _limits(spec: ModelSpec, report: EvaluationReport) -> str:
+    lead = f" {format_duration(spec.prediction_lead)} before its event" if spec.prediction_lead else ""
+    lines = [
+        f"- Answers only what it was asked in training: {spec.label.column} of one {', '.join(spec.keys)}{lead}.",
+        f"- Judged on {report.rows} rows of the recent past; a world that has changed since is not in these numbers.",
+        f"- One row takes {report.latency_ms:.2f} ms; the model takes {report.size_mb:.2f} MB.",
+    ]
+    if report.weak_spots:
+        lines.append(f"- Errs most where {_text(report.weak_spots[0].name)}.")
+    return "\n".join(lines)
+
+
+def _lineage(lineage: Lineage, snapshot: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
+    return (
+        ("snapshot", lineage.snapshot),
+        ("training rows", snapshot.get("rows", "")),
+        ("table versions", ", ".join(f"{name} {number}" for name, number in lineage.source_versions.items())),
+        ("features", ", ".join(lineage.features)),
+        ("search", ", ".join(f"{name} {value}" for name, value in lineage.search.items())),
+        ("seed", lineage.seed),
+        ("commit", lineage.git_commit + (" (with uncommitted changes)" if lineage.is_dirty else "")),
+        ("spec", lineage.spec_hash),
+        ("code", lineage.code_hash),
+        ("lock", lineage.lock_hash),
+        ("Python", lineage.python),
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    """What a model, a category or a feature is called, harmless in Markdown and in the HTML made from it."""
+    escaped = html.escape(str(value), quote=False).replace("\n", " ")
+    for character in "\\`*[]|!":
+        escaped = escaped.replace(character, f"&#{ord(character)};")
+    return escaped
