@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
-import importlib.util
 import sys
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +11,7 @@ import pyarrow as pa
 from include.ratchet.data.sources.batch import SourceBatch, Span, explain_absence, number_rows
 from include.ratchet.errors import RatchetError, SourceError
 from include.ratchet.spec import Model, Partition
+from include.ratchet.spec.modules import load_function
 
 SOURCES_FILE = "sources.py"
 
@@ -28,7 +23,7 @@ class FunctionSource:
         self._table = table
         self._name = str(model.spec.table(table).source.python)
         self._path = model.folder / SOURCES_FILE
-        self._call = find_function(self._path, self._name)
+        self._call = load_function(model, SOURCES_FILE, self._name)
 
     def read(self, partition: Partition, as_of: datetime) -> SourceBatch:
         """The function's rows; a pandas frame loses its index."""
@@ -44,46 +39,6 @@ class FunctionSource:
         if table.num_rows == 0:
             raise explain_absence(self._table, partition, where)
         return SourceBatch(table=table, spans=(Span(where, number_rows(table.num_rows)),))
-
-
-def find_function(path: Path, name: str) -> Callable[[Partition, datetime], Any]:
-    """A function of a model's file.
-
-    Raises:
-        SourceError: the file cannot be imported, or has no such function.
-    """
-    if not path.is_file():
-        message = (
-            f"{path}: no such file; expected it to define `def {name}(partition, as_of)`, as the spec's source says"
-        )
-        raise SourceError(message)
-    try:
-        module = _load_module(path, path.stat().st_mtime_ns)
-    except Exception as error:
-        message = f"{path}: cannot be imported: {type(error).__name__}: {error}"
-        raise SourceError(message) from error
-    found = getattr(module, name, None)
-    if not callable(found):
-        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        near = difflib.get_close_matches(name, public, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; add `def {name}(partition, as_of)`"
-        message = f"{path}: no function {name!r}, which the spec's source names{hint}"
-        raise SourceError(message)
-    return found  # type: ignore[no-any-return]
-
-
-@functools.lru_cache(maxsize=256)
-def _load_module(path: Path, _mtime_ns: int) -> ModuleType:
-    # A name of its own for every folder: two models may both have a sources.py.
-    name = f"ratchet_models.{path.parent.name}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        message = f"{path} is not a Python file"
-        raise ImportError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def to_arrow(found: Any, where: str) -> pa.Table:
