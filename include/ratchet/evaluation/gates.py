@@ -44,6 +44,7 @@ class Circumstances:
         champion_as_of: what the champion knew; None without a champion.
         champion_error: why the champion could not be compared, if it could not.
         has_window: whether a window asked for the retraining.
+        is_backfill: whether history is being replayed.
     """
 
     is_data_valid: bool
@@ -51,6 +52,7 @@ class Circumstances:
     champion_as_of: datetime | None = None
     champion_error: str | None = None
     has_window: bool = False
+    is_backfill: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,18 +238,13 @@ def _wins_on_window(gates: GatesSpec, report: EvaluationReport, circumstances: C
     )
 
 
-def _newer_than_champion(_: GatesSpec, __: EvaluationReport, circumstances: Circumstances) -> GateResult | None:
-    """A backfill never moves production: what knew less than the champion is scored, and no candidate."""
-    known = circumstances.champion_as_of
-    if known is None:
-        return None
-    return GateResult(
-        "newer than champion",
-        circumstances.as_of >= known,
-        f"as of {circumstances.as_of:%Y-%m-%d %H:%M}",
-        f"not before {known:%Y-%m-%d %H:%M}",
-        "hold",
-    )
+def _may_move_production(_: GatesSpec, __: EvaluationReport, circumstances: Circumstances) -> GateResult:
+    """A backfill never moves production, and what knew less than the champion is scored, and no candidate."""
+    known, as_of = circumstances.champion_as_of, circumstances.as_of
+    found = f"{'a backfill ' if circumstances.is_backfill else ''}as of {as_of:%Y-%m-%d %H:%M}"
+    expected = "no backfill" + (f", not before the champion's {known:%Y-%m-%d %H:%M}" if known else "")
+    passed = not circumstances.is_backfill and (known is None or as_of >= known)
+    return GateResult("may move production", passed, found, expected, "hold")
 
 
 GATES: tuple[Callable[[GatesSpec, EvaluationReport, Circumstances], GateResult | None], ...] = (
@@ -263,6 +260,6 @@ GATES: tuple[Callable[[GatesSpec, EvaluationReport, Circumstances], GateResult |
     _size,
     _reproducible,
     _wins_on_window,
-    _newer_than_champion,
+    _may_move_production,
 )
 """Every gate, in the order in which they are told."""

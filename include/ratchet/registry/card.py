@@ -14,7 +14,7 @@ from include.ratchet.spec import ModelSpec, format_duration
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem }
-td, th { border-bottom: 1px solid #d8dee6; padding: .25rem .75rem; text-align: left; font-variant-numeric: tabular-nums }
+td, th { border-bottom: 1px solid #d8dee6; padding: .25rem .75rem; text-align: left }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-break: break-all }
 @media (prefers-color-scheme: dark) { body { background: #12181f; color: #dfe6ee } code { background: #223 } }

@@ -87,6 +87,13 @@ def find_entry(idempotency_key: str, settings: Settings) -> Entry | None:
     return _entry(row) if row else None
 
 
+def pending_requests(key: ModelKey, settings: Settings) -> tuple[Entry, ...]:
+    """Requests to retrain that no verdict has answered yet, oldest first, whether or not their event arrived."""
+    rows = history(key, settings)
+    answered = {answer for row in rows if row.kind == "verdict" for answer in row.details.get("answers", ())}
+    return tuple(row for row in rows if row.kind == "request" and row.idempotency_key not in answered)
+
+
 def read_aliases(key: ModelKey, settings: Settings) -> dict[str, AliasState]:
     """The aliases of a model key."""
     with engine_of(settings.database_url).connect() as connection:

@@ -1,0 +1,72 @@
+"""# Training.
+
+From landed data to a judged candidate and, where all gates agree, a new champion:
+**prepare** a snapshot of what was known `as_of`, **search** for the best hyperparameters, **judge** the candidate on
+rows that nothing has seen and register it with its verdict, **promote** it.
+
+- Scheduled: nightly, as of the night. A night without new data is skipped.
+- By hand: the form takes `as_of`, `window`, `strategy`, `trials`, `force` and a `reason`.
+- On request: a retraining request in the ledger wakes it.
+- Backfill: history is trained and judged again; production does not move.
+
+A candidate that the gates refuse fails `decide` at once, with the gate table in the log and one alert.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, dag, task_group
+
+from include.ratchet.orchestration import steps
+from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
+from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
+from include.ratchet.orchestration.tasks import step
+from include.ratchet.spec import ModelSpec
+
+
+def build(spec: ModelSpec) -> None:
+    """One model's training."""
+    wanted = retraining_asset(spec.name)
+    nightly = spec.schedule.train and CronDataIntervalTimetable(spec.schedule.train, timezone=spec.timezone)
+
+    @dag(
+        dag_id=dag_id(TRAIN, spec.name),
+        description=f"Train, judge and promote {spec.name}",
+        doc_md=__doc__,
+        schedule=AssetOrTimeSchedule(timetable=nightly, assets=[wanted]) if nightly else [wanted],
+        start_date=first_day(spec),
+        catchup=False,
+        max_active_runs=1,
+        tags=tags(spec, TRAIN),
+        default_args=defaults(spec),
+        params={
+            "as_of": Param(None, type=["null", "string"], description="Know only what was known then: 2013-12-31"),
+            "window": Param(None, type=["null", "string"], pattern=r"^\d+[mhdw]$", description="How far back: 180d"),
+            "strategy": Param(None, enum=[None, "grid", "random", "tpe", "halving"], description="Of the search"),
+            "trials": Param(None, type=["null", "integer"], minimum=1, description="Budget of the search"),
+            "force": Param(False, type="boolean", description="Train even if nothing has changed"),
+            "reason": Param(None, type=["null", "string"], description="Why; it is kept with the version"),
+        },
+    )
+    def train() -> None:
+        @task_group
+        def prepare(request):
+            step(steps.take_snapshot)(request) >> step(steps.validate_snapshot)(request)
+
+        @task_group
+        def search(request):
+            step(steps.run_trials).partial(request=request).expand(batch=step(steps.plan_trials)(request))
+
+        @task_group
+        def judge(request):
+            measured = step(steps.fit)(request) >> step(steps.evaluate)(request)
+            measured >> step(steps.register)(request) >> step(steps.decide)(request)
+
+        request = step(steps.plan_training)(spec.name)
+        promote = step(steps.promote, outlets=[champion_asset(spec.name)])(request)
+        prepare(request) >> search(request) >> judge(request) >> promote
+
+    train()
+
+
+for model in models_to_build(TRAIN):
+    build(model.spec)

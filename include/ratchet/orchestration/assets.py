@@ -1,0 +1,34 @@
+"""Every asset, tag and connection name of the DAGs, written once."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+from include.ratchet.spec import ModelSpec
+
+INGEST, TRAIN = "ingest", "train"
+
+
+def dag_id(kind: str, model: str) -> str:
+    """Name of a model's DAG of one kind, such as `train_flight_delay`."""
+    return f"{kind}_{model}"
+
+
+def data_asset(model: str) -> Asset:
+    """A model's landed and validated partitions."""
+    return Asset(name=f"{model}_data", uri=f"ratchet://{model}/data", group="ratchet")
+
+
+def retraining_asset(model: str) -> Asset:
+    """The word "look": a request to train stands in the ledger."""
+    return Asset(name=f"{model}_retraining", uri=f"ratchet://{model}/retraining", group="ratchet")
+
+
+def champion_asset(model: str) -> Asset:
+    """A model's champion has changed."""
+    return Asset(name=f"{model}_champion", uri=f"ratchet://{model}/champion", group="ratchet")
+
+
+def tags(spec: ModelSpec, kind: str) -> list[str]:
+    """Of a DAG: the system, the kind, the model and its own tags."""
+    return ["ratchet", kind, spec.name, *spec.tags]

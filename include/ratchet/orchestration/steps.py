@@ -1,0 +1,221 @@
+"""The tasks' functions: references in, references out. A docstring here is the task's page in the UI.
+
+Airflow's context becomes a request, and what a step found becomes an XCom, an asset event or a skip. The module is
+imported whenever DAGs are parsed, so the engine is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Metadata, get_current_context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.ratchet.errors import PartitionUnavailableError
+from include.ratchet.orchestration.assets import champion_asset, data_asset
+
+if TYPE_CHECKING:
+    from include.ratchet.pipeline.requests import TrainingRequest
+    from include.ratchet.pipeline.workspace import Workspace
+
+Json = dict[str, Any]
+
+
+def plan_partitions(model: str) -> list[list[str]]:
+    """Which partitions to land, and how many a task takes: the run's own, or the range that the form asks for."""
+    from include.ratchet.pipeline import ingest
+
+    context = get_current_context()
+    params, run = context["params"], context["dag_run"]
+    spec = open_workspace().model(model).spec
+    first = params.get("first") or run.partition_key or ingest.last_ended(spec, run.run_after)
+    plan = ingest.plan_ingestion(spec, first, params.get("last") or first)
+    return [list(batch) for batch in plan.batches]
+
+
+def land(model: str, keys: Sequence[str]) -> Json:
+    """Read the sources and merge their rows into the tables, the bad ones into the quarantine.
+
+    A partition that its source does not have is skipped.
+    """
+    from include.ratchet.pipeline import ingest
+
+    workspace = open_workspace()
+    try:
+        reports = ingest.land_partitions(workspace, workspace.model(model), keys, _run_id())
+    except PartitionUnavailableError as error:
+        message = f"nothing to ingest: {error}"
+        raise AirflowSkipException(message) from error
+    return {"keys": list(keys), "tables": ingest.describe(reports)}
+
+
+def validate(model: str, landed: Json) -> Json:
+    """Hold what has landed against the model's expectations. A broken one of severity `fail` stops here."""
+    from include.ratchet.pipeline import ingest
+
+    workspace = open_workspace()
+    reports = ingest.validate_partitions(workspace, workspace.model(model), landed["keys"], _run_id())
+    return {**landed, "warned": sum(len(report.warned) for report in reports)}
+
+
+def publish(model: str, landed: Sequence[Json]) -> Iterator[Metadata]:
+    """Say on the model's data asset that the partitions are there."""
+    keys = [key for batch in landed for key in batch["keys"]]
+    tables = list(landed)[-1]["tables"]
+    yield Metadata(data_asset(model), extra={"first": keys[0], "last": keys[-1], "partitions": len(keys), **tables})
+
+
+def plan_training(model: str) -> Json:
+    """The request: as of when, over which window, asked by whom and why.
+
+    A night without new data is skipped.
+    """
+    from include.ratchet.pipeline import train
+
+    workspace = open_workspace()
+    request = _read_request(workspace, model)
+    absence = train.find_absence(workspace, request)
+    if absence is not None:
+        raise AirflowSkipException(absence)
+    return request.to_dict()
+
+
+def take_snapshot(request: Json) -> Json:
+    """Compute features as they were known into an immutable training set.
+
+    If the same data, code, lock and settings gave a version before, there is nothing to train.
+    """
+    from include.ratchet.pipeline import train
+
+    workspace, asked = open_workspace(), _request(request)
+    snapshot = train.take_snapshot(workspace, asked)
+    twin = train.find_twin(workspace, asked)
+    if twin is not None:
+        message = f"version {twin.number} was trained on the same data, code, lock and settings; force trains it again"
+        raise AirflowSkipException(message)
+    return {"snapshot": snapshot.id, "rows": snapshot.rows}
+
+
+def validate_snapshot(request: Json) -> Json:
+    """Hold the training set against the model's expectations."""
+    from include.ratchet.pipeline import train
+
+    report = train.validate(open_workspace(), _request(request))
+    return {"passed": report.passed, "warned": len(report.warned)}
+
+
+def plan_trials(request: Json) -> list[int]:
+    """Make the study and say how many tasks it is worth cutting into; the numbers of their batches."""
+    from airflow.sdk import conf
+
+    from include.ratchet.pipeline import train
+
+    workers = min(conf.getint("core", "max_active_tasks_per_dag"), os.cpu_count() or 1)
+    return list(range(len(train.plan_trials(open_workspace(), _request(request), workers).quotas)))
+
+
+def run_trials(request: Json, batch: int) -> int:
+    """Fit and score the trials of one batch that are still missing."""
+    from include.ratchet.pipeline import train
+
+    return train.run_trials(open_workspace(), _request(request), batch)
+
+
+def fit(request: Json) -> Json:
+    """Fit the search's best candidate on all rows before the test."""
+    from include.ratchet.pipeline import judge
+
+    return judge.fit(open_workspace(), _request(request))
+
+
+def evaluate(request: Json) -> Json:
+    """Measure the candidate beside the baselines and the champion, with intervals, on slices, and judge it."""
+    from include.ratchet.pipeline import judge
+
+    report = judge.evaluate_candidate(open_workspace(), _request(request))
+    return {report.metric: report.metrics[report.metric].to_dict()}
+
+
+def register(request: Json) -> Json:
+    """Register the candidate with its verdict, card and lineage, whatever the verdict is."""
+    from include.ratchet.pipeline import judge
+
+    version = judge.register(open_workspace(), _request(request))
+    return {"version": version.number, "outcome": version.outcome, "url": version.url}
+
+
+def decide(request: Json) -> Json:
+    """Show the gates. A refused candidate fails here, at once; one that is held ends the run without promotion."""
+    from include.ratchet.pipeline import judge
+
+    verdict = judge.decide(open_workspace(), _request(request))
+    logging.getLogger(__name__).info("verdict: %s\n%s", verdict.outcome, verdict.table())
+    if verdict.outcome == "hold":
+        message = f"held: {verdict.reason}"
+        raise AirflowSkipException(message)
+    return {"outcome": verdict.outcome, "reason": verdict.reason}
+
+
+def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterator[Metadata]:
+    """Make the candidate champion, if nothing moved since it was judged."""
+    from include.ratchet.pipeline import judge
+
+    asked = _request(request)
+    person = ((approval or {}).get("responded_by_user") or {}).get("name")
+    result = judge.promote(open_workspace(), asked, approved_by=person)
+    if not result.is_promoted:
+        raise AirflowSkipException(result.reason)
+    yield Metadata(champion_asset(asked.key.model), extra={**asdict(result), "segment": asked.key.segment})
+
+
+def open_workspace() -> Workspace:
+    """The installation that this task runs in."""
+    from include.ratchet.orchestration.connections import AirflowConnections
+    from include.ratchet.pipeline.workspace import Workspace
+    from include.ratchet.settings import read_settings
+
+    return Workspace(read_settings(os.environ), AirflowConnections(), lambda: datetime.now(UTC))
+
+
+def _run_id() -> str:
+    return str(get_current_context()["run_id"])
+
+
+def _request(content: Json) -> TrainingRequest:
+    from include.ratchet.pipeline.requests import TrainingRequest
+
+    return TrainingRequest.from_dict(content)
+
+
+def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
+    """The run's request, out of its schedule, its form, or the requests that wait in the ledger."""
+    from include.ratchet.pipeline.requests import TrainingRequest, newest_cause, read_instant
+    from include.ratchet.registry import ledger
+    from include.ratchet.spec import ModelKey, parse_duration
+
+    context, spec, key = get_current_context(), workspace.model(model).spec, ModelKey(model)
+    params, run = context["params"], context["dag_run"]
+    kind = str(getattr(run.run_type, "value", run.run_type))
+    # A replay of history answers nobody's request of today.
+    waiting = () if kind == "backfill" else ledger.pending_requests(key, workspace.settings)
+    known = [entry.as_of for entry in waiting if entry.as_of is not None]
+    now = context.get("data_interval_end") or (max(known) if known else run.run_after)
+    return TrainingRequest(
+        key=key,
+        training_id=run.run_id,
+        as_of=read_instant(spec, params.get("as_of") or str(now)),
+        window=parse_duration(params["window"]) if params.get("window") else None,
+        strategy=params.get("strategy") or None,
+        trials=params.get("trials"),
+        force=bool(params.get("force")) or bool(waiting),
+        reason=params.get("reason") or (waiting[-1].reason if waiting else f"{kind} run"),
+        actor=f"{kind} run",
+        cause=newest_cause(waiting),
+        is_backfill=kind == "backfill",
+        answers=tuple(entry.idempotency_key for entry in waiting),
+    )

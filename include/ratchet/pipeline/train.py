@@ -1,0 +1,189 @@
+"""Training: from a request to a judged candidate and, where all gates agree, a new champion.
+
+    plan -> snapshot -> validate -> plan trials -> run trials (many) -> fit -> evaluate -> register -> decide -> promote
+
+Each step takes the request and finds what earlier steps left in the run's folder.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from include.ratchet.data.snapshots import Snapshot, build_snapshot, load_snapshot
+from include.ratchet.data.tables import Table
+from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
+from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.workspace import RunFolder, Workspace
+from include.ratchet.registry import lineage as lineages
+from include.ratchet.registry.lineage import Lineage
+from include.ratchet.registry.versions import Version, find_by_fingerprint
+from include.ratchet.spec import Model, partition_of
+from include.ratchet.training.fit import Candidate
+from include.ratchet.training.search import SearchPlan, SearchResult, conclude, plan_search, run_batch
+from include.ratchet.training.split import Split, split_rows
+from include.ratchet.validation import ValidationReport, validate_snapshot
+
+SNAPSHOT, VALIDATION, SEARCH, TRIALS = "snapshot.json", "validation.json", "search.json", "trials.json"
+
+
+def find_absence(workspace: Workspace, request: TrainingRequest) -> str | None:
+    """Why there is nothing to train on, if that is so: no rows have landed where the newest are expected.
+
+    A schedule goes on when its data does not; a run of a date without data says so and ends.
+    """
+    spec = workspace.model(request.key.model).spec
+    start = request.window_start(spec)
+    if spec.training.split.by == "time":
+        start = max(start, request.as_of - spec.training.split.test)
+    first = partition_of(spec, start).key
+    last = partition_of(spec, request.as_of - timedelta(microseconds=1)).key
+    counts = Table(workspace.settings, spec.name, spec.name).row_counts()
+    if any(first <= key <= last and rows for key, rows in counts.items()):
+        return None
+    landed = f"the newest is {max(counts)}" if counts else "none has landed yet"
+    return f"no data of {spec.name} between {first} and {last}: {landed}"
+
+
+def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
+    """Build the training set, or find the one that the same data gave before.
+
+    Raises:
+        TooFewRowsError: nothing was ingested for the window.
+        RowCountError: a join lost or multiplied rows.
+    """
+    model, settings = workspace.model(request.key.model), workspace.settings
+    versions = {name: Table(settings, model.name, name).version() for name in model.spec.table_names}
+    known = {name: version for name, version in versions.items() if version is not None}
+    start = request.window_start(model.spec)
+    inputs = Inputs.open(settings, model, known)
+    snapshot = build_snapshot(
+        request.key,
+        as_of=request.as_of,
+        window_start=start,
+        query=feature_query(model),
+        versions=known,
+        compute=lambda: training_rows(
+            model, request.key, inputs, as_of=request.as_of, window_start=start, settings=settings
+        ),
+        settings=settings,
+    )
+    folder_of(workspace, request).put_json(SNAPSHOT, snapshot.to_dict())
+    return snapshot
+
+
+def find_twin(workspace: Workspace, request: TrainingRequest) -> Version | None:
+    """The version that the same data, code, lock, spec and seed gave before, unless training is forced."""
+    if request.force:
+        return None
+    model = workspace.model(request.key.model)
+    search = model.spec.training.search
+    plan = SearchPlan("", request.strategy or search.strategy, (request.trials or search.trials,), 0.0)
+    wanted = _lineage(workspace, model, request, plan, Candidate("", {})).fingerprint
+    return find_by_fingerprint(request.key, wanted, workspace.settings)
+
+
+def validate(workspace: Workspace, request: TrainingRequest) -> ValidationReport:
+    """Hold the snapshot against its expectations.
+
+    Raises:
+        ValidationFailedError: one of severity `fail` did not hold.
+    """
+    model = workspace.model(request.key.model)
+    report = validate_snapshot(
+        model, snapshot_of(workspace, request), settings=workspace.settings, run_id=request.training_id
+    )
+    folder_of(workspace, request).put_json(VALIDATION, report.to_dict())
+    report.raise_for_failures()
+    return report
+
+
+def plan_trials(workspace: Workspace, request: TrainingRequest, workers: int) -> SearchPlan:
+    """Make the study and say how many tasks it is worth cutting into.
+
+    Raises:
+        TooFewRowsError: a part of the split is empty or has one class only.
+    """
+    model, table, split = load_split(workspace, request)
+    plan = plan_search(
+        model, request.study, table, split, list(feature_names(model)), workspace.settings,
+        strategy=request.strategy, trials=request.trials, workers=workers,
+    )  # fmt: skip
+    folder_of(workspace, request).put_json(SEARCH, plan.to_dict())
+    return plan
+
+
+def run_trials(workspace: Workspace, request: TrainingRequest, batch: int) -> int:
+    """Run the missing trials of one batch; returns how many."""
+    model, table, split = load_split(workspace, request)
+    return run_batch(
+        model, search_plan(workspace, request), batch, table, split, list(feature_names(model)), workspace.settings
+    )
+
+
+def conclude_search(workspace: Workspace, request: TrainingRequest) -> SearchResult:
+    """The best trial.
+
+    Raises:
+        SearchError: none succeeded.
+    """
+    model = workspace.model(request.key.model)
+    result = conclude(model, search_plan(workspace, request), workspace.settings)
+    folder_of(workspace, request).put_json(TRIALS, asdict(result))
+    return result
+
+
+def lineage_of(workspace: Workspace, request: TrainingRequest, candidate: Candidate) -> Lineage:
+    """What the version of this training is made of."""
+    model = workspace.model(request.key.model)
+    return _lineage(workspace, model, request, search_plan(workspace, request), candidate)
+
+
+def load_split(workspace: Workspace, request: TrainingRequest) -> tuple[Model, Any, Split]:
+    """The model, the snapshot's rows and their split."""
+    model = workspace.model(request.key.model)
+    # Checked against its hash once, by `validate`; a hash a trial would cost more than it tells.
+    table = snapshot_of(workspace, request).read(verify=False)
+    return model, table, split_rows(table, model.spec, request.as_of)
+
+
+def snapshot_of(workspace: Workspace, request: TrainingRequest) -> Snapshot:
+    """The snapshot that this training took."""
+    known = folder_of(workspace, request).need_json(SNAPSHOT)
+    return load_snapshot(request.key, known["id"], workspace.settings)
+
+
+def search_plan(workspace: Workspace, request: TrainingRequest) -> SearchPlan:
+    """The plan that this training made."""
+    return SearchPlan.from_dict(folder_of(workspace, request).need_json(SEARCH))
+
+
+def folder_of(workspace: Workspace, request: TrainingRequest) -> RunFolder:
+    """Where this training keeps its results."""
+    return RunFolder(workspace.settings, request.key, request.training_id)
+
+
+def _lineage(workspace: Workspace, model: Model, request: TrainingRequest, plan: SearchPlan,
+             candidate: Candidate) -> Lineage:  # fmt: skip
+    snapshot = snapshot_of(workspace, request)
+    commit, is_dirty = lineages.read_commit(os.environ)
+    return Lineage(
+        key=request.key,
+        as_of=request.as_of,
+        window_start=snapshot.window_start,
+        snapshot=snapshot.id,
+        source_versions=snapshot.sources,
+        features=tuple(feature_names(model)),
+        candidate=candidate.name,
+        params=candidate.params,
+        search={"strategy": plan.strategy, "trials": plan.trials, "study": plan.study},
+        seed=model.spec.training.seed,
+        spec_hash=model.spec.hash,
+        code_hash=lineages.hash_code(model),
+        lock_hash=lineages.hash_lock(),
+        git_commit=commit,
+        is_dirty=is_dirty,
+        python=lineages.python_version(),
+    )
