@@ -154,7 +154,7 @@ def read_mark(delta: Any | None, name: str) -> int | None:
 def read_partitions(delta: Any, partitions: Iterable[str] | None, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows of some partitions of an open Delta table."""
     dataset = delta.to_pyarrow_dataset()
-    chosen = None if partitions is None else pads.field(PARTITION_COLUMN).isin(list(partitions))
+    chosen = None if partitions is None else pads.field(PARTITION_COLUMN).isin(pa.array(list(partitions), pa.string()))
     return dataset.to_table(columns=list(columns) if columns is not None else None, filter=chosen)
 
 

@@ -28,7 +28,7 @@ def slice_batch(batch: SourceBatch, event_time: str | None, partition: Partition
         pc.greater_equal(assigned, pa.scalar(partition.start, _TIMESTAMP)),
         pc.less(assigned, pa.scalar(partition.end, _TIMESTAMP)),
     )
-    inside = pc.fill_null(inside, False).combine_chunks()
+    inside = pc.fill_null(inside, False)
     return SourceBatch(
         table=batch.table.filter(inside),
         spans=_slice_spans(batch.spans, inside),
