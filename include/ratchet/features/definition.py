@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ibis
@@ -12,6 +13,7 @@ from ibis.common.deferred import Deferred
 
 from include.ratchet.errors import SpecError
 from include.ratchet.features.joins import Join, plan_join
+from include.ratchet.features.relational import history_name, join_history, keep_history
 from include.ratchet.features.requests import Request
 from include.ratchet.features.schema import ENTITIES, LABEL_AVAILABLE, PREDICTION, ROW, entity_table
 from include.ratchet.features.tables import Features, Tables
@@ -20,6 +22,8 @@ from include.ratchet.spec.modules import load_function
 
 FILE = "features.py"
 FUNCTION = "features"
+FRAME = "frame"
+"""The name under which the entity rows stand together with the joins' columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,26 +34,43 @@ class Definition:
         model: whose they are.
         features: feature name -> type, in declared order.
         context: columns of slices, sensitive attributes and baselines that are no features, in order.
+        entities: the rows to compute features for.
         joins: in the order of their first use.
-        frame: `_row`, context and features, over the entity rows and the joins' results.
+        frame: `_row`, context and features, over the entity rows and the joins' columns.
     """
 
     model: Model
     features: dict[str, dt.DataType]
     context: tuple[str, ...]
+    entities: ir.Table
     joins: tuple[Join, ...]
     frame: ir.Table
 
-    @property
+    @cached_property
+    def probe(self) -> ir.Table:
+        """What joins look at in the entity rows: prediction time, and each join's keys as `<join>_<key>`."""
+        keys = {f"{join.name}_{name}": value for join in self.joins for name, value in join.keys.items()}
+        return self.entities.select(ROW, PREDICTION, **keys)
+
+    @cached_property
+    def probe_sql(self) -> str:
+        """The same as SQL."""
+        return compile_sql(self.probe)
+
+    @cached_property
+    def frame_sql(self) -> str:
+        """The features as SQL."""
+        return compile_sql(self.frame)
+
+    @cached_property
     def query(self) -> str:
         """The whole definition as SQL with fixed names: the same text from every process."""
         parts = []
         for join in self.joins:
-            if join.history is not None:
-                parts.append(f"-- {join.history_name}\n{compile_sql(join.history)}")
-            parts.append(f"-- {join.name}\n{compile_sql(join.result)}")
-        parts.append(f"-- features\n{compile_sql(self.frame)}")
-        return "\n".join(parts)
+            if join.kind != "query":
+                parts.append(f"-- {history_name(join)}\n{compile_sql(keep_history(join))}")
+            parts.append(f"-- {join.name}\n{compile_sql(join_history(join, self.entities))}")
+        return "\n".join([*parts, f"-- features\n{self.frame_sql}"])
 
 
 class _Collector:
@@ -108,14 +129,14 @@ def plan_features(model: Model, declared: object) -> Definition:
         plan_join(model, entities, f"join_{index}", request, columns)
         for index, (request, columns) in enumerate(collector.found.values())
     )
-    wide = entities
+    types = dict(entities.schema().items())
     for join in joins:
-        result = ibis.table(join.result.schema(), name=join.name)
-        wide = wide.left_join(result, ROW).drop(f"{ROW}_right")
+        types |= {name: join.values[name].type() for name in join.columns} | dict.fromkeys(join.windows, dt.int64)
+    wide = ibis.table(types, name=FRAME)
     places = _Places(collector.found)
     columns = {name: _resolve(model, name, expression, wide, places) for name, expression in declared.columns.items()}
     frame = wide.select(ROW, *context, **columns)
-    return Definition(model, {name: frame[name].type() for name in columns}, context, joins, frame)
+    return Definition(model, {name: frame[name].type() for name in columns}, context, entities, joins, frame)
 
 
 def compile_sql(expression: ir.Table) -> str:

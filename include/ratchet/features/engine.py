@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,7 +37,6 @@ class Engine:
                 "temp_directory": self._spill.name,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "preserve_insertion_order": False,
             }
         )
         self.connection.execute("SET TimeZone = 'UTC'")
@@ -97,6 +97,15 @@ class Engine:
                 f"SELECT * FROM read_parquet([{files}], union_by_name = true, hive_partitioning = true)"
             )
         return self.connection.table(name)
+
+    @contextmanager
+    def lend(self, name: str, rows: pa.Table) -> Iterator[None]:
+        """Make rows in memory readable under a name for a while."""
+        self.connection.register(name, rows)
+        try:
+            yield
+        finally:
+            self.connection.unregister(name)
 
     def store(self, name: str, query: str) -> int:
         """Keep a query's result as a table of this session.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import ibis
-import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.ratchet.errors import SchemaChangedError
 from include.ratchet.features.schema import (
@@ -23,55 +24,55 @@ from include.ratchet.features.schema import (
 )
 from include.ratchet.spec import Model
 
-GIVEN = "given"
-"""The name under which a caller's rows are bound."""
+_INSTANT = pa.timestamp("us", "UTC")
+_NAIVE = pa.timestamp("us")
 
 
 def labelled_rows(model: Model, as_of: datetime, window_start: datetime | None) -> ir.Table:
-    """The rows of a window whose label became available before `as_of`, numbered by event time and keys."""
+    """The rows of a window whose label became available before `as_of`, by event time and keys."""
     spec = model.spec
     table = source_table(model, model.name)
-    table = table.rename({LABEL_AVAILABLE: AVAILABLE})
-    event = table[spec.event_time]
-    chosen = [event < instant(as_of), table[spec.label.column].notnull(), table[LABEL_AVAILABLE] < instant(as_of)]
+    event, label, available = table[spec.event_time], table[spec.label.column], table[AVAILABLE]
+    chosen = [event < instant(as_of), label.notnull(), available < instant(as_of)]
     if window_start is not None:
         chosen.append(event >= instant(window_start))
-    table = _with_prediction(model, table.filter(chosen))
-    order = ibis.window(order_by=[spec.event_time, *spec.keys])
-    return table.mutate(**{ROW: ibis.row_number().over(order)})
+    prediction = event - interval(spec.prediction_lead)
+    rows = table.filter(chosen).order_by([spec.event_time, *spec.keys])
+    known = known_columns(model)
+    return rows.select(*known, spec.label.column, **{LABEL_AVAILABLE: available, PREDICTION: prediction})
 
 
-def given_rows(model: Model) -> ir.Table:
-    """The rows that are bound under `given`, with their prediction time."""
-    return _with_prediction(model, ibis.table(given_types(model), name=GIVEN))
-
-
-def given_types(model: Model) -> dict[str, dt.DataType]:
-    """What a caller's rows consist of."""
-    types = column_types(model, model.name)
-    return {ROW: dt.int64, **{name: types[name] for name in known_columns(model)}}
+def number_rows(rows: pa.Table) -> pa.Table:
+    """The rows with their numbers."""
+    return rows.append_column(ROW, pa.array(np.arange(rows.num_rows)))
 
 
 def complete_rows(model: Model, rows: pa.Table) -> pa.Table:
-    """A caller's rows, numbered, with nulls for what they leave out.
+    """A caller's rows as entity rows: in declared types, nulls for what they leave out, with their prediction times.
 
     Raises:
-        SchemaChangedError: they leave out a key, the event time or a column that must not be null.
+        SchemaChangedError: they leave out a key, the event time or a column that must not be null, or give a column
+            that cannot be read in its type.
     """
     spec = model.spec
-    required = {*spec.keys, spec.event_time}
-    required |= {name for name, column in spec.columns.items() if not column.nullable}
-    lost = [name for name in known_columns(model) if name in required and name not in rows.column_names]
+    required = {*spec.keys, spec.event_time, *(name for name, column in spec.columns.items() if not column.nullable)}
+    types = column_types(model, model.name)
+    columns, lost = {}, []
+    for name in known_columns(model):
+        if name in rows.column_names:
+            columns[name] = _typed(model, name, rows[name], types[name].to_pyarrow())
+        elif name in required:
+            lost.append(name)
+        else:
+            columns[name] = pa.nulls(rows.num_rows, _naive(types[name].to_pyarrow()))
     if lost:
         message = (
             f"{model.name}: rows to score have columns {', '.join(rows.column_names)}; expected {', '.join(lost)} too. "
             "Give them, or declare them nullable in model.yaml."
         )
         raise SchemaChangedError(message)
-    known = [name for name in known_columns(model) if name in rows.column_names]
-    absent = [name for name in known_columns(model) if name not in rows.column_names]
-    columns = {ROW: pa.array(range(rows.num_rows), pa.int64()), **{name: rows[name] for name in known}}
-    return pa.table({**columns, **{name: pa.nulls(rows.num_rows) for name in absent}})
+    lead = pa.scalar(spec.prediction_lead, pa.duration("us"))
+    return number_rows(pa.table({**columns, PREDICTION: pc.subtract(columns[spec.event_time], lead)}))
 
 
 def instant(value: datetime) -> ir.TimestampScalar:
@@ -86,5 +87,21 @@ def instant(value: datetime) -> ir.TimestampScalar:
     return ibis.literal(value.astimezone(UTC).replace(tzinfo=None), type=TIMESTAMP)
 
 
-def _with_prediction(model: Model, table: ir.Table) -> ir.Table:
-    return table.mutate(**{PREDICTION: table[model.spec.event_time] - interval(model.spec.prediction_lead)})
+def _typed(model: Model, name: str, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    is_naive = pa.types.is_timestamp(column.type) and column.type.tz is None
+    try:
+        if pa.types.is_timestamp(kind) and not is_naive:
+            return column.cast(_INSTANT).cast(_NAIVE)
+        if not is_naive:
+            return column.cast(kind)
+    except pa.ArrowInvalid as error:
+        message = f"{model.name}: rows to score: column {name} is {column.type}; expected {kind}: {error}"
+        raise SchemaChangedError(message) from error
+    message = (
+        f"{model.name}: rows to score: column {name} has times without a zone; expected UTC instants. Say the zone."
+    )
+    raise SchemaChangedError(message)
+
+
+def _naive(kind: pa.DataType) -> pa.DataType:
+    return _NAIVE if pa.types.is_timestamp(kind) else kind

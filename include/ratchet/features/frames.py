@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import pyarrow as pa
 
 from include.ratchet.errors import RowCountError, SpecError
-from include.ratchet.features.definition import Definition, compile_sql, define
-from include.ratchet.features.engine import Engine, quote
-from include.ratchet.features.entities import GIVEN, complete_rows, given_rows, given_types, labelled_rows
+from include.ratchet.features.attach import Attachable, prepare_joins
+from include.ratchet.features.definition import FRAME, Definition, compile_sql, define
+from include.ratchet.features.engine import Engine
+from include.ratchet.features.entities import complete_rows, labelled_rows, number_rows
 from include.ratchet.features.inputs import Inputs
+from include.ratchet.features.joins import Join
+from include.ratchet.features.memory import Probe, prove_rows
 from include.ratchet.features.schema import ENTITIES, LABEL_AVAILABLE, PREDICTION, ROW
 from include.ratchet.settings import Settings
 from include.ratchet.spec import WHOLE, Model, ModelKey
@@ -67,9 +71,10 @@ def training_rows(
     _check_segment(key)
     with Engine(settings) as engine:
         engine.bind_inputs(model, inputs)
-        engine.store(ENTITIES, compile_sql(labelled_rows(model, as_of, window_start)))
-        build_histories(engine, definition)
-        return join_features(engine, definition, (*_identity(model), LABEL_AVAILABLE, model.spec.label.column))
+        entities = number_rows(engine.fetch(compile_sql(labelled_rows(model, as_of, window_start))))
+        joins = prepare_joins(engine, definition, settings.duckdb_memory)
+        leading = (*_identity(model), LABEL_AVAILABLE, model.spec.label.column)
+        return join_features(engine, definition, joins, entities, leading)
 
 
 def scoring_rows(model: Model, key: ModelKey, inputs: Inputs, rows: pa.Table, *, settings: Settings) -> pa.Table:
@@ -94,15 +99,14 @@ def scoring_rows(model: Model, key: ModelKey, inputs: Inputs, rows: pa.Table, *,
 
 
 class Scorer:
-    """Features of rows as they come, over tables that are read once; for serving and replay."""
+    """Features of rows as they come, over tables that are read once; for serving and replay. One thread at a time."""
 
     def __init__(self, model: Model, key: ModelKey, inputs: Inputs, *, settings: Settings) -> None:
         _check_segment(key)
         self._definition = define(model)
-        self._entities = compile_sql(given_rows(model))
         self._engine = Engine(settings)
         self._engine.bind_inputs(model, inputs)
-        build_histories(self._engine, self._definition)
+        self._joins = prepare_joins(self._engine, self._definition, settings.duckdb_memory)
 
     def __enter__(self) -> Self:
         return self
@@ -119,54 +123,49 @@ class Scorer:
     def score(self, rows: pa.Table) -> pa.Table:
         """Features of some rows, in their order; see `scoring_rows`."""
         model = self._definition.model
-        self._engine.bind(GIVEN, complete_rows(model, rows), given_types(model))
-        self._engine.store(ENTITIES, self._entities)
-        return join_features(self._engine, self._definition, _identity(model))
+        return join_features(self._engine, self._definition, self._joins, complete_rows(model, rows), _identity(model))
 
 
-def build_histories(engine: Engine, definition: Definition) -> None:
-    """Keep the history sides of all joins."""
-    for join in definition.joins:
-        if join.history is not None:
-            engine.store(join.history_name, compile_sql(join.history))
-
-
-def join_features(engine: Engine, definition: Definition, leading: Iterable[str]) -> pa.Table:
-    """Run the joins over the entity rows, prove that each kept every row, and take the features.
+def join_features(
+    engine: Engine,
+    definition: Definition,
+    joins: Sequence[tuple[Join, Attachable]],
+    entities: pa.Table,
+    leading: Iterable[str],
+) -> pa.Table:
+    """Run the joins over the entity rows, prove that each kept every row, and compute the features.
 
     Args:
-        engine: with the tables bound, entity rows and histories kept.
+        engine: with the tables bound.
         definition: of the features.
-        leading: columns of the entity rows that come first.
+        joins: of the definition, prepared.
+        entities: the entity rows, numbered.
+        leading: columns of the entity rows that come first in the result.
 
     Raises:
         RowCountError: a join lost or multiplied rows.
     """
-    expected = engine.count(ENTITIES)
-    for join in definition.joins:
-        prove_rows(join.title, expected, engine.store(join.name, compile_sql(join.result)))
-    first = ", ".join(f"e.{quote(name)}" for name in leading)
-    rest = ", ".join(f"f.{quote(name)}" for name in (*definition.context, *definition.features))
-    frame = engine.fetch(
-        f"SELECT {first}, {rest} FROM {ENTITIES} e JOIN ({compile_sql(definition.frame)}) f "  # noqa: S608
-        f"USING ({ROW}) ORDER BY {ROW}"
-    )
-    prove_rows("the features' joins together", expected, frame.num_rows)
-    return _zoned(frame)
+    with engine.lend(ENTITIES, entities):
+        probe = Probe(engine.fetch(definition.probe_sql))
+        frame = entities
+        for join, ready in joins:
+            columns = ready.attach(probe)
+            for name, column in columns.items():
+                prove_rows(join.title, entities.num_rows, len(column))
+                frame = frame.append_column(name, column)
+    with engine.lend(FRAME, frame):
+        features = engine.fetch(definition.frame_sql)
+    _prove_order(features, entities.num_rows)
+    columns = {name: entities[name] for name in leading}
+    columns |= {name: features[name] for name in (*definition.context, *definition.features)}
+    return _zoned(pa.table(columns))
 
 
-def prove_rows(join: str, rows_in: int, rows_out: int) -> None:
-    """Stop if a join has not given one row for each it was given.
-
-    Raises:
-        RowCountError: naming the join and both counts.
-    """
-    if rows_in != rows_out:
-        what = "lost" if rows_out < rows_in else "multiplied"
-        message = (
-            f"{join}: {what} rows: {rows_in} in, {rows_out} out; expected as many. "
-            "Make the keys of the joined table unique for the columns it is joined on, or join on more of them."
-        )
+def _prove_order(rows: pa.Table, expected: int) -> None:
+    """Rows are put side by side by their place: that they kept it is looked at, not assumed."""
+    prove_rows("the features", expected, rows.num_rows)
+    if not np.array_equal(rows[ROW].to_numpy(), np.arange(expected)):
+        message = "the features: rows came back in another order; expected the entity rows' order. Report this."
         raise RowCountError(message)
 
 

@@ -1,88 +1,96 @@
-"""Requests as Ibis queries: a history side that does not depend on the rows asked for, and a join to them.
-
-The history side is built once and can be kept for serving; batch and single row then run the very same join.
-"""
+"""What a model's features join to its rows, as Ibis expressions: the entity side's keys and the history side's rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
 
-import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
+from include.ratchet.errors import SpecError
 from include.ratchet.features.requests import Request, require_row, resolve
 from include.ratchet.features.rolling import Window
-from include.ratchet.features.schema import (
-    AVAILABLE,
-    PREDICTION,
-    ROW,
-    interval,
-    is_monotone,
-    is_unique,
-    source_name,
-)
+from include.ratchet.features.schema import AVAILABLE, ROW, is_unique, source_name, source_table
 from include.ratchet.spec import Model
 
-_TIME = "known"
+KNOWN = "known"
+"""The history side's column with the time at which a row became known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Join:
-    """One join of the plan.
+    """One join of a plan.
 
     Attributes:
-        name: of the join's result: `_row` and the columns asked for.
+        name: unique in the plan.
         title: how errors name it.
-        history: what it reads besides the entity rows, under `<name>_history`; None if it reads the tables themselves.
-        result: the join, over the entity rows and that history.
+        kind: how rows are found.
+        keys: key name -> expression over the entity rows; the history side has columns of the same names.
+        source: the table in which rows are found; of a query, its result.
+        values: what is taken of it: the keys, `known` unless it is static, `order` and the columns asked for.
+        order: names in `values` that say which of several known rows is the newest; empty if that is the last known.
+        columns: names in `values` that become columns of the frame.
+        windows: a rolling join's columns of the frame -> (measure in `values`, length of the window).
     """
 
     name: str
     title: str
-    history: ir.Table | None
-    result: ir.Table
+    kind: Literal["latest", "lookup", "query", "rolling"]
+    keys: Mapping[str, ir.Value]
+    source: ir.Table
+    values: Mapping[str, ir.Value]
+    order: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    windows: Mapping[str, tuple[str, timedelta]] = field(default_factory=dict)
 
     @property
-    def history_name(self) -> str:
-        """The name under which the history side is kept."""
-        return f"{self.name}_history"
+    def history(self) -> ir.Table:
+        """The rows to find, as a table of `values`; those of which nothing says when they became known are left out."""
+        if KNOWN not in self.values:
+            return self.source.select(**self.values)
+        return self.source.filter(self.values[KNOWN].notnull()).select(**self.values)
+
+    @property
+    def leaves(self) -> list[str]:
+        """The model's tables that it reads."""
+        return leaf_names(self.source)
 
 
-def plan_join(model: Model, entities: ir.Table, name: str, request: Request, columns: Mapping[Any, str]) -> Join:
+def plan_join(model: Model, entities: ir.Table, name: str, request: Request, wanted: Mapping[Any, str]) -> Join:
     """The join that answers a request.
 
     Args:
         model: whose tables they are.
         entities: the entity rows.
-        name: of the result.
+        name: of the join.
         request: what was asked for.
-        columns: what of it is used -> the column's name in the result.
+        wanted: what of it is used -> the column's name in the frame.
+
+    Raises:
+        SpecError: a key is not there, or is of another type than what it is compared with.
     """
-    if request.kind == "query":
-        built = require_row(request.build(entities)) if request.build else entities
-        return Join(name, name, None, built.select(ROW, **{alias: built[one] for one, alias in columns.items()}))
     if request.table is None:
-        message = f"{request.kind} needs a table"
-        raise TypeError(message)
-    keys = {f"k{i}": resolve(theirs, request.table, "features.py: on") for i, (_, theirs) in enumerate(request.pairs)}
-    left = entities.select(
-        ROW,
-        PREDICTION,
-        **{f"k{i}": resolve(ours, entities, "features.py: on") for i, (ours, _) in enumerate(request.pairs)},
-    )
-    title = f"{name} ({request.kind} of {', '.join(leaf_names(request.table))} on {_describe(request)})"
+        built = require_row(request.build(entities)) if request.build is not None else entities
+        picked = {ROW: built[ROW], **{alias: built[one] for one, alias in wanted.items()}}
+        return Join(name, f"{name} (query)", "query", {}, built, picked, columns=tuple(wanted.values()))
+    table = request.table
+    ours, values = _pair_keys(entities, table, request)
+    title = f"{name} ({request.kind} of {', '.join(leaf_names(table))} by {_describe(request)})"
     if request.kind == "rolling":
-        history = _accumulate(request.table, keys, columns)
-        return Join(name, title, history, _difference(left, _stored(history, name), columns))
-    if request.kind == "latest":
-        history = _newest(model, request, keys, columns)
-    else:
-        history = request.table.select(**keys, **{alias: request.table[one] for one, alias in columns.items()})
-    stored = _stored(history, name)
-    return Join(name, title, history, _attach(left, stored, request.kind, columns.values()))
+        measures = _measures(wanted)
+        values |= {KNOWN: table[AVAILABLE], **{alias: measure.to_expr() for measure, alias in measures.items()}}
+        windows = {alias: (measures[window.measure], window.over) for window, alias in wanted.items()}
+        return Join(name, title, "rolling", ours, table, values, windows=windows)
+    values |= {alias: table[one] for one, alias in wanted.items()}
+    columns = tuple(wanted.values())
+    if request.kind == "lookup":
+        return Join(name, title, "lookup", ours, table, values, columns=columns)
+    order = {f"o{i}": table[column] for i, column in enumerate(_newer(model, request, table))}
+    values |= {KNOWN: table[AVAILABLE], **order}
+    return Join(name, title, "latest", ours, table, values, order=tuple(order), columns=columns)
 
 
 def leaf_names(table: ir.Table) -> list[str]:
@@ -90,96 +98,41 @@ def leaf_names(table: ir.Table) -> list[str]:
     return sorted({leaf.name.removeprefix(source_name("")) for leaf in table.op().find(ops.UnboundTable)})
 
 
-def _stored(history: ir.Table, name: str) -> ir.Table:
-    return ibis.table(history.schema(), name=f"{name}_history")
+def _pair_keys(
+    entities: ir.Table, table: ir.Table, request: Request
+) -> tuple[dict[str, ir.Value], dict[str, ir.Value]]:
+    ours, theirs = {}, {}
+    for i, (entity_side, table_side) in enumerate(request.pairs):
+        left = resolve(entity_side, entities, f"features.py: {request.kind}")
+        right = resolve(table_side, table, f"features.py: {request.kind}")
+        if left.type().is_integer() and right.type().is_integer():
+            left, right = left.cast("int64"), right.cast("int64")
+        if left.type() != right.type() or left.type().is_floating():
+            message = (
+                f"features.py: {request.kind}: key {entity_side!r} is {left.type()}, and {right.type()} in the table; "
+                "expected the same type in both, and no floats. Cast one of them."
+            )
+            raise SpecError(message)
+        ours[f"k{i}"], theirs[f"k{i}"] = left, right
+    return ours, theirs
+
+
+def _newer(model: Model, request: Request, table: ir.Table) -> list[str]:
+    """Columns by which one row is newer than another: event time and keys, or else the available time and all."""
+    leaves = leaf_names(table)
+    spec = model.spec.table(leaves[0]) if len(leaves) == 1 else None
+    event = spec.event_time if spec is not None else None
+    if spec is None or event is None or event not in table.columns:
+        return [AVAILABLE, *(name for name in table.columns if name != AVAILABLE)]
+    names = [theirs for _, theirs in request.pairs if isinstance(theirs, str)]
+    if is_unique(model, leaves[0], names) and table.equals(source_table(model, leaves[0])):
+        return []
+    rest = spec.keys if set(spec.keys) <= set(table.columns) else table.columns
+    return [event, *(name for name in rest if name != event)]
 
 
 def _describe(request: Request) -> str:
     return ", ".join(ours if isinstance(ours, str) else repr(ours) for ours, _ in request.pairs)
-
-
-def _attach(left: ir.Table, history: ir.Table, kind: str, columns: Iterable[str]) -> ir.Table:
-    keys = [name for name in left.columns if name not in (ROW, PREDICTION)]
-    right = history.rename(**{f"their_{key}": key for key in keys})
-    equal = [left[key] == right[f"their_{key}"] for key in keys]
-    if kind == "latest":
-        # Strictly before: what becomes known at the very prediction time is not known yet.
-        joined = left.asof_join(right, on=left[PREDICTION] > right[_TIME], predicates=equal)
-    else:
-        joined = left.left_join(right, equal)
-    return joined.select(ROW, *columns)
-
-
-def _newest(model: Model, request: Request, keys: Mapping[str, ir.Value], columns: Mapping[Any, str]) -> ir.Table:
-    """For each key and available time, the newest row by event time that is known from then on."""
-    table = request.table
-    if table is None or AVAILABLE not in table.columns:
-        message = "latest needs a table with a history"
-        raise TypeError(message)
-    picked = {alias: table[one] for one, alias in columns.items()}
-    leaves = leaf_names(table)
-    own = leaves[0] if len(leaves) == 1 else None
-    is_whole = own is not None and isinstance(table.op(), ops.Project) and table.equals(_whole(model, own))
-    names = [ours for _, ours in request.pairs if isinstance(ours, str)]
-    if is_whole and own is not None and is_unique(model, own, names):
-        rows = table.filter(table[AVAILABLE].notnull())
-        return rows.select(**keys, **{_TIME: rows[AVAILABLE]}, **picked)
-    event = model.spec.table(own).event_time if own is not None else None
-    order = _tie_break(model, own, table)
-    rows = table.mutate(**keys)
-    rows = rows.filter(rows[AVAILABLE].notnull())
-    first = ibis.row_number().over(ibis.window(group_by=[*keys, AVAILABLE], order_by=[rows[c].desc() for c in order]))
-    rows = rows.mutate(place=first).filter(ibis._.place == 0)
-    if event in table.columns and own is not None and not is_monotone(model, own):
-        # A row that arrives late, after a newer one, is never the newest.
-        newest = rows[event].max().over(ibis.window(group_by=list(keys), order_by=AVAILABLE, range=(None, 0)))
-        rows = rows.mutate(newest=newest)
-        rows = rows.filter(rows[event] >= rows.newest)
-    return rows.select(*keys, **{_TIME: rows[AVAILABLE]}, **{alias: rows[one] for one, alias in columns.items()})
-
-
-def _whole(model: Model, table: str) -> ir.Table:
-    from include.ratchet.features.schema import source_table
-
-    return source_table(model, table)
-
-
-def _tie_break(model: Model, own: str | None, table: ir.Table) -> list[str]:
-    """Columns that settle which of several rows that became known at once is taken: event time, keys, then the rest."""
-    spec = model.spec.table(own) if own is not None else None
-    leading = [spec.event_time, *spec.keys] if spec is not None else []
-    return list(dict.fromkeys([name for name in leading if name in table.columns] + list(table.columns)))
-
-
-def _accumulate(table: ir.Table, keys: Mapping[str, ir.Value], columns: Mapping[Window, str]) -> ir.Table:
-    """Running totals of each key's measures at each instant at which they change."""
-    measures = _measures(columns)
-    rows = table.select(
-        **keys, **{_TIME: table[AVAILABLE]}, **{alias: measure.to_expr() for measure, alias in measures.items()}
-    )
-    rows = rows.filter(rows[_TIME].notnull())
-    # A range frame gives rows that became known at one instant the same total, so that it does not matter which the
-    # as-of join finds.
-    frame = ibis.window(group_by=list(keys), order_by=_TIME, range=(None, 0))
-    return rows.select(*keys, _TIME, **{alias: rows[alias].sum().over(frame) for alias in measures.values()})
-
-
-def _difference(left: ir.Table, history: ir.Table, columns: Mapping[Window, str]) -> ir.Table:
-    """Totals at the prediction time less totals at the window's beginning."""
-    measures = _measures(columns)
-    keys = [name for name in left.columns if name not in (ROW, PREDICTION)]
-    joined = left
-    offsets = sorted({window.over for window in columns})
-    for i, offset in enumerate([None, *offsets]):
-        right = history.rename(**{f"{name}_{i}": name for name in history.columns})
-        instant = joined[PREDICTION] if offset is None else joined[PREDICTION] - interval(offset)
-        equal = [joined[key] == right[f"{key}_{i}"] for key in keys]
-        joined = joined.asof_join(right, on=instant > right[f"{_TIME}_{i}"], predicates=equal)
-    totals = {}
-    for window, alias in columns.items():
-        measure, i = measures[window.measure], offsets.index(window.over) + 1
-        totals[alias] = joined[f"{measure}_0"].fill_null(0) - joined[f"{measure}_{i}"].fill_null(0)
-    return joined.select(ROW, **totals)
 
 
 def _measures(columns: Mapping[Window, str]) -> dict[Any, str]:

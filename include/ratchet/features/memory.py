@@ -1,0 +1,140 @@
+"""Joins run in memory, over whole columns: the way for every history that fits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from include.ratchet.errors import RowCountError
+from include.ratchet.features.asof import Codes, Integers, Layout, Timeline, stable_order, to_integers
+from include.ratchet.features.joins import Join
+from include.ratchet.features.schema import PREDICTION
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Probe:
+    """Entity rows as joins look at them: their keys, and how much was known at their prediction times.
+
+    Args:
+        rows: prediction time and, under `<join>_<key>`, every join's keys.
+    """
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows
+        self._instants = to_integers(one_chunk(rows, PREDICTION), -(2**61))
+        self._counts: dict[tuple[int, timedelta], Integers] = {}
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    def keys(self, join: Join) -> list[pa.Array]:
+        """The columns of a join's keys."""
+        return [one_chunk(self._rows, f"{join.name}_{key}") for key in join.keys]
+
+    def count(self, timeline: Timeline, before: timedelta) -> Integers:
+        """How many rows of a table were known some time before each prediction time; shared by all joins on it."""
+        key = (id(timeline), before)
+        if key not in self._counts:
+            self._counts[key] = timeline.count(self._instants - before // _MICROSECOND)
+        return self._counts[key]
+
+
+class RollingJoin:
+    """Sums over windows, as differences of running totals."""
+
+    def __init__(self, join: Join, timeline: Timeline, history: pa.Table) -> None:
+        self._join, self._timeline = join, timeline
+        self._codes = Codes([one_chunk(history, key) for key in join.keys])
+        self._layout = Layout(timeline, self._codes.codes)
+        self._totals: dict[str, Integers] = {}
+        for measure in {measure for measure, _ in join.windows.values()}:
+            terms = to_integers(one_chunk(history, measure), 0)[self._layout.rows]
+            # Over all keys together: only differences within a key are taken, and those hold even if the sum wraps.
+            self._totals[measure] = np.concatenate([np.zeros(1, np.int64), np.cumsum(terms)])
+
+    def attach(self, probe: Probe) -> dict[str, pa.Array]:
+        """The join's columns, in the order of the entity rows."""
+        codes = self._codes.encode(probe.keys(self._join))
+        order = stable_order(codes)
+        places = {
+            length: self._layout.find(codes[order], probe.count(self._timeline, length)[order])
+            for length in {timedelta(0), *(length for _, length in self._join.windows.values())}
+        }
+        found = {}
+        for alias, (measure, length) in self._join.windows.items():
+            totals = self._totals[measure]
+            sums = np.empty(len(order), np.int64)
+            sums[order] = totals[places[timedelta(0)]] - totals[places[length]]
+            found[alias] = pa.array(sums)
+        return found
+
+
+class LatestJoin:
+    """The newest row known."""
+
+    def __init__(self, join: Join, timeline: Timeline, history: pa.Table) -> None:
+        self._join, self._timeline, self._history = join, timeline, history
+        self._codes = Codes([one_chunk(history, key) for key in join.keys])
+        self._layout = Layout(timeline, self._codes.codes)
+        self._rows = self._layout.newest() if join.order else self._layout.rows
+
+    def attach(self, probe: Probe) -> dict[str, pa.Array]:
+        """The join's columns, in the order of the entity rows; null where nothing was known."""
+        codes = self._codes.encode(probe.keys(self._join))
+        order = stable_order(codes)
+        places = np.empty(len(order), np.int64)
+        places[order] = self._layout.find(codes[order], probe.count(self._timeline, timedelta(0))[order]) - 1
+        is_found = (codes >= 0) & (places >= 0)
+        is_found[is_found] = self._layout.codes[places[is_found]] == codes[is_found]
+        rows = np.zeros(len(order), np.int64)
+        rows[is_found] = self._rows[places[is_found]]
+        chosen = pa.array(rows, mask=~is_found)
+        return {name: one_chunk(self._history, name).take(chosen) for name in self._join.columns}
+
+
+class LookupJoin:
+    """The row of a static table."""
+
+    def __init__(self, join: Join, history: pa.Table) -> None:
+        self._join, self._history = join, history
+        self._codes = Codes([one_chunk(history, key) for key in join.keys])
+        known = self._codes.codes[self._codes.codes >= 0]
+        self._matches = np.bincount(known, minlength=1)
+        self._rows = np.zeros(len(self._matches), np.int64)
+        self._rows[known] = np.flatnonzero(self._codes.codes >= 0)
+
+    def attach(self, probe: Probe) -> dict[str, pa.Array]:
+        """The join's columns, in the order of the entity rows; null without a match.
+
+        Raises:
+            RowCountError: a row has several matches.
+        """
+        codes = self._codes.encode(probe.keys(self._join))
+        is_found = codes >= 0
+        matches = int(self._matches[codes[is_found]].sum()) + int((~is_found).sum())
+        prove_rows(self._join.title, len(probe), matches)
+        chosen = pa.array(self._rows[np.where(is_found, codes, 0)], mask=~is_found)
+        return {name: one_chunk(self._history, name).take(chosen) for name in self._join.columns}
+
+
+def prove_rows(join: str, rows_in: int, rows_out: int) -> None:
+    """Stop if a join has not given one row for each it was given.
+
+    Raises:
+        RowCountError: naming the join and both counts.
+    """
+    if rows_in != rows_out:
+        what = "lost" if rows_out < rows_in else "multiplied"
+        message = (
+            f"{join}: {what} rows: {rows_in} in, {rows_out} out; expected as many. "
+            "Make the keys of the joined table unique for the columns it is joined on, or join on more of them."
+        )
+        raise RowCountError(message)
+
+
+def one_chunk(table: pa.Table, name: str) -> pa.Array:
+    """A table's column as one array."""
+    return table[name].combine_chunks()
