@@ -8,6 +8,7 @@ from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 from ibis.common.deferred import Deferred
 
@@ -50,7 +51,15 @@ class Definition:
     def probe(self) -> ir.Table:
         """What joins look at in the entity rows: prediction time, and each join's keys as `<join>_<key>`."""
         keys = {f"{join.name}_{name}": value for join in self.joins for name, value in join.keys.items()}
-        return self.entities.select(ROW, PREDICTION, **keys)
+        return self.entities.select(PREDICTION, **keys)
+
+    @cached_property
+    def probe_columns(self) -> dict[str, str] | None:
+        """The probe's columns as columns of the entity rows; None if one has to be computed."""
+        keys = {f"{join.name}_{name}": value.op() for join in self.joins for name, value in join.keys.items()}
+        if not all(isinstance(value, ops.Field) for value in keys.values()):
+            return None
+        return {PREDICTION: PREDICTION, **{name: value.name for name, value in keys.items()}}
 
     @cached_property
     def probe_sql(self) -> str:

@@ -146,7 +146,9 @@ def join_features(
         RowCountError: a join lost or multiplied rows.
     """
     with engine.lend(ENTITIES, entities):
-        probe = Probe(engine.fetch(definition.probe_sql))
+        plain = definition.probe_columns
+        looked_at = {name: entities[ours] for name, ours in plain.items()} if plain else None
+        probe = Probe(pa.table(looked_at) if looked_at else engine.fetch(definition.probe_sql))
         frame = entities
         for join, ready in joins:
             columns = ready.attach(probe)

@@ -76,7 +76,7 @@ class LatestJoin:
     """The newest row known."""
 
     def __init__(self, join: Join, timeline: Timeline, history: pa.Table) -> None:
-        self._join, self._timeline, self._history = join, timeline, history
+        self._join, self._timeline, self._history = join, timeline, history.combine_chunks()
         self._codes = Codes([one_chunk(history, key) for key in join.keys])
         self._layout = Layout(timeline, self._codes.codes)
         self._rows = self._layout.newest() if join.order else self._layout.rows
@@ -99,7 +99,7 @@ class LookupJoin:
     """The row of a static table."""
 
     def __init__(self, join: Join, history: pa.Table) -> None:
-        self._join, self._history = join, history
+        self._join, self._history = join, history.combine_chunks()
         self._codes = Codes([one_chunk(history, key) for key in join.keys])
         known = self._codes.codes[self._codes.codes >= 0]
         self._matches = np.bincount(known, minlength=1)

@@ -61,8 +61,9 @@ class Rolling:
                 whole history, in units of the last decimal, must stay below 9.2e18.
         """
         measure, scale = self._measure(value, digits)
-        count = (self.count(value) * scale).nullif(0).cast("float64")
-        return self._sum(measure).cast("float64") / count
+        count = self.count(value).nullif(0).cast("float64")
+        # One division of whole numbers that are exact as floats: by the scale first, it would round twice.
+        return self._sum(measure).cast("float64") / (count * float(scale) if scale != 1 else count)
 
     def _sum(self, measure: ir.Value) -> Deferred:
         return pick(self._request, Window(measure.op(), self._over))
