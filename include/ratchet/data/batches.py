@@ -132,7 +132,7 @@ def _find_strangers(table: pa.Table, frame: Frame, homes: Sequence[Partition]) -
     if frame.spec.event_time is None or not homes:
         return []
     times = table[frame.spec.event_time]
-    inside = pa.array([False] * table.num_rows)
+    inside = pa.array([False] * table.num_rows, pa.bool_())
     for home in homes:
         inside = pc.or_(inside, pc.fill_null(_is_within(times, home), True))
     if pc.all(inside, min_count=0).as_py():

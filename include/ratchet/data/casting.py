@@ -120,10 +120,8 @@ def _cast_whole(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_timestamp(target):
         return _cast_times(array)
     if pa.types.is_integer(target) and pa.types.is_string(given):
-        try:
-            return array.cast(target)
-        except pa.ArrowInvalid:  # "5.0", as a column of integers with gaps is written by pandas
-            return array.cast(pa.float64()).cast(target)
+        # "5.0": so pandas writes a column of integers with gaps. Not through a float, which rounds large keys.
+        return pc.replace_substring_regex(array, r"^([+-]?\d+)\.0*$", r"\1").cast(target)
     if pa.types.is_boolean(target) and (pa.types.is_integer(given) or pa.types.is_floating(given)):
         _check_all(pc.is_in(array, pa.array([0, 1], given)), array, "0 or 1")
     if pa.types.is_boolean(given) and not (pa.types.is_string(target) or pa.types.is_integer(target)):

@@ -114,6 +114,8 @@ class Table:
         properties = CommitProperties(
             custom_metadata=dict(metadata),
             app_transactions=[Transaction(name, number) for name, number in marks.items()] or None,
+            # Of two writers that create the table at once, a retry would append the second one's rows to the first's.
+            max_commit_retries=0 if delta is None else None,
         )
         if delta is None:
             write_deltalake(

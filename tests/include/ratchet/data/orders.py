@@ -45,7 +45,7 @@ SPEC: dict[str, Any] = {
     },
     "quality": {"quarantine_limit": 0.5},
 }
-SOURCE = '''
+SOURCE = """
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pathlib import Path
@@ -56,7 +56,7 @@ def orders(partition, as_of):
         return rows
     inside = pc.and_(pc.greater_equal(rows["placed_at"], partition.start), pc.less(rows["placed_at"], partition.end))
     return rows.filter(pc.or_(inside, pc.is_null(rows["placed_at"])).fill_null(True))
-'''
+"""
 TIME = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
     [
