@@ -12,8 +12,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
+# Not the engine itself: a task sees its code as it is now, without a restart.
 LIBRARIES = (
-    "include.ratchet.spec",
     "numpy", "pandas", "pyarrow", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet",
     "sqlalchemy", "psycopg2", "deltalake", "duckdb", "ibis", "ibis.backends.duckdb", "sqlglot",
     "sklearn.pipeline", "sklearn.compose", "sklearn.ensemble", "sklearn.linear_model", "sklearn.impute",
@@ -22,7 +22,6 @@ LIBRARIES = (
     "matplotlib.backends.backend_agg", "mlflow", "mlflow.sklearn", "mlflow.models", "mlflow.artifacts",
     "mlflow.data.meta_dataset", "great_expectations", "great_expectations.expectations",
     "airflow.providers.standard.operators.python", "airflow.providers.slack.notifications.slack",
-    "include.ratchet.orchestration.steps", "include.ratchet.pipeline.ingest", "include.ratchet.pipeline.judge",
 )  # fmt: skip
 PARENTS = ("scheduler", "celery")
 """Airflow's commands whose processes fork tasks."""

@@ -59,7 +59,7 @@ def validate(model: str, landed: Json) -> Json:
     from include.ratchet.pipeline import ingest
 
     workspace = open_workspace()
-    reports = ingest.validate_partitions(workspace, workspace.model(model), landed["keys"], _run_id())
+    reports = ingest.validate_landed(workspace, workspace.model(model), landed["keys"], _run_id())
     return {**landed, "warned": sum(len(report.warned) for report in reports)}
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from include.ratchet.data.landing import LandingReport, land_many
+from include.ratchet.data.landing import LandingReport, land_many, static_partition
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.pipeline.workspace import Workspace
-from include.ratchet.spec import STATIC_KEY, Model, ModelSpec, Partition, partition_of, partitions_between
-from include.ratchet.validation import ValidationReport, validate_partition
+from include.ratchet.spec import Model, ModelSpec, Partition, partition_of, partitions_between
+from include.ratchet.validation import ValidationReport, validate_partitions
 
 
 @dataclass(frozen=True)
@@ -72,32 +72,25 @@ def land_partitions(
     return tuple(reports)
 
 
-def validate_partitions(
-    workspace: Workspace, model: Model, keys: Sequence[str], run_id: str, *, as_of: datetime | None = None
+def validate_landed(
+    workspace: Workspace, model: Model, keys: Sequence[str], run_id: str
 ) -> tuple[ValidationReport, ...]:
-    """Validate what has landed: of each table its newest partition among these, as rows were checked one by one before.
+    """Validate what has landed of every table, as of the last partition's end.
 
     Raises:
         ValidationFailedError: an expectation of severity `fail` did not hold.
     """
-    reports = []
-    for table in model.spec.table_names:
-        is_static = model.spec.table(table).is_static
-        for key in (STATIC_KEY,) if is_static else keys:
-            partition = _static() if is_static else partition_of(model.spec, key)
-            report = validate_partition(
-                model, table, partition, settings=workspace.settings, run_id=run_id, as_of=as_of or partition.end
-            )
-            reports.append(report)
+    partitions = [partition_of(model.spec, key) for key in keys]
+    reports = tuple(
+        validate_partitions(
+            model, table, [static_partition()] if model.spec.table(table).is_static else partitions,
+            settings=workspace.settings, run_id=run_id, as_of=partitions[-1].end,
+        )
+        for table in model.spec.table_names
+    )  # fmt: skip
     for report in reports:
         report.raise_for_failures()
-    return tuple(reports)
-
-
-def _static() -> Partition:
-    from include.ratchet.data.landing import static_partition
-
-    return static_partition()
+    return reports
 
 
 def describe(reports: Sequence[LandingReport]) -> dict[str, Any]:

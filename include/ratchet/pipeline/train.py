@@ -95,7 +95,7 @@ def validate(workspace: Workspace, request: TrainingRequest) -> ValidationReport
     report = validate_snapshot(
         model, snapshot_of(workspace, request), settings=workspace.settings, run_id=request.training_id
     )
-    folder_of(workspace, request).put_json(VALIDATION, report.to_dict())
+    folder_of(workspace, request).put_json(VALIDATION, {**report.to_dict(), "passed": report.passed})
     report.raise_for_failures()
     return report
 

@@ -11,6 +11,7 @@ from include.ratchet.spec import ModelSpec
 Format = Literal["skops", "pickle", "cloudpickle"]
 TRUSTED = (
     "collections.OrderedDict",
+    "numpy.dtype",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
