@@ -13,6 +13,7 @@ from include.ratchet.features.frames import (
     training_rows,
 )
 from include.ratchet.features.inputs import Inputs
+from include.ratchet.features.leakage import LeakageReport, check_leakage
 from include.ratchet.features.requests import latest, lookup, previous, query
 from include.ratchet.features.rolling import rolling
 from include.ratchet.features.tables import Features, Tables
@@ -21,8 +22,10 @@ from include.ratchet.features.times import local_time
 __all__ = [
     "Features",
     "Inputs",
+    "LeakageReport",
     "Scorer",
     "Tables",
+    "check_leakage",
     "context_names",
     "feature_names",
     "feature_query",

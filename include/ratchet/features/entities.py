@@ -21,6 +21,7 @@ from include.ratchet.features.schema import (
     interval,
     known_columns,
     source_table,
+    time_order,
 )
 from include.ratchet.spec import Model
 
@@ -37,7 +38,7 @@ def labelled_rows(model: Model, as_of: datetime, window_start: datetime | None) 
     if window_start is not None:
         chosen.append(event >= instant(window_start))
     prediction = event - interval(spec.prediction_lead)
-    rows = table.filter(chosen).order_by([spec.event_time, *spec.keys])
+    rows = table.filter(chosen).order_by(time_order(model, model.name))
     known = known_columns(model)
     return rows.select(*known, spec.label.column, **{LABEL_AVAILABLE: available, PREDICTION: prediction})
 

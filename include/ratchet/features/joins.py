@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 from include.ratchet.errors import SpecError
 from include.ratchet.features.requests import Request, require_row, resolve
 from include.ratchet.features.rolling import Window
-from include.ratchet.features.schema import AVAILABLE, ROW, is_unique, source_name, source_table
+from include.ratchet.features.schema import AVAILABLE, ROW, is_unique, source_name, source_table, time_order
 from include.ratchet.spec import Model
 
 KNOWN = "known"
@@ -127,8 +127,9 @@ def _newer(model: Model, request: Request, table: ir.Table) -> list[str]:
     names = [theirs for _, theirs in request.pairs if isinstance(theirs, str)]
     if is_unique(model, leaves[0], names) and table.equals(source_table(model, leaves[0])):
         return []
-    rest = spec.keys if set(spec.keys) <= set(table.columns) else table.columns
-    return [event, *(name for name in rest if name != event)]
+    if set(spec.keys) <= set(table.columns):
+        return time_order(model, leaves[0])
+    return [event, *(name for name in table.columns if name != event)]
 
 
 def _describe(request: Request) -> str:

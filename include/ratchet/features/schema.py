@@ -90,6 +90,12 @@ def interval(length: object) -> ir.IntervalScalar:
     return ibis.literal(length, type=dt.Interval("us"))
 
 
+def time_order(model: Model, table: str) -> list[str]:
+    """The columns that put a table's rows into one order: event time, then keys."""
+    spec = model.spec.table(table)
+    return list(dict.fromkeys([*([spec.event_time] if spec.event_time else []), *spec.keys]))
+
+
 def is_monotone(model: Model, table: str) -> bool:
     """Whether a table's rows become known in the order of their event times, each a fixed delay after it."""
     spec = model.spec.table(table)
