@@ -95,7 +95,9 @@ def plan_join(model: Model, entities: ir.Table, name: str, request: Request, wan
 
 def leaf_names(table: ir.Table) -> list[str]:
     """The model's tables that an expression reads."""
-    return sorted({leaf.name.removeprefix(source_name("")) for leaf in table.op().find(ops.UnboundTable)})
+    prefix = source_name("")
+    names = {leaf.name for leaf in table.op().find(ops.UnboundTable)}
+    return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix))
 
 
 def _pair_keys(

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.ratchet.features.asof import Codes, Layout, Timeline, stable_order, to_integers
+
+KEYS = st.sampled_from(["a", "b", "c", None])
+ROWS = st.lists(st.tuples(KEYS, st.sampled_from([1, 2, None]), st.integers(-5, 5)), max_size=40)
+
+
+@given(
+    rows=ROWS,
+    probes=st.lists(
+        st.tuples(st.sampled_from(["a", "b", "zz", None]), st.sampled_from([1, 2, 3, None]), st.integers(-6, 6)),
+        max_size=20,
+    ),
+)
+def test_a_place_counts_the_rows_of_a_key_known_before(rows: list, probes: list) -> None:
+    columns = [pa.array([row[i] for row in rows], kind) for i, kind in ((0, pa.string()), (1, pa.int64()))]
+    timeline = Timeline(pa.array([row[2] for row in rows], pa.int64()))
+    codes = Codes(columns)
+    layout = Layout(timeline, codes.codes)
+    asked = codes.encode(
+        [pa.array([row[i] for row in probes], kind) for i, kind in ((0, pa.string()), (1, pa.int64()))]
+    )
+    now = layout.find(asked, timeline.count(np.array([row[2] for row in probes], np.int64)))
+    ago = layout.find(asked, timeline.count(np.array([row[2] - 3 for row in probes], np.int64)))
+    for (name, number, moment), code, behind, before in zip(probes, asked, now, ago, strict=True):
+        known = [i for i, row in enumerate(rows) if None not in (name, number) and row[:2] == (name, number)]
+        assert (code < 0) == (not known)
+        assert behind - before == sum(moment - 3 <= rows[i][2] < moment for i in known)
+        if code >= 0:
+            assert set(layout.rows[before:behind]) == {i for i in known if moment - 3 <= rows[i][2] < moment}
+
+
+@given(rows=ROWS)
+def test_the_newest_of_a_key_is_the_highest_row_known_by_then(rows: list) -> None:
+    codes = Codes([pa.array([row[0] for row in rows], pa.string())]).codes
+    layout = Layout(Timeline(pa.array([row[2] for row in rows], pa.int64())), codes)
+    seen: dict[int, int] = {}
+    for row, code, newest in zip(layout.rows, layout.codes, layout.newest(), strict=True):
+        seen[code] = max(seen.get(code, -1), row)
+        assert newest == seen[code]
+
+
+@given(values=st.lists(st.one_of(st.integers(-1, 70000), st.integers(-3, 3))))
+def test_equals_keep_their_order(values: list[int]) -> None:
+    order = stable_order(np.array(values, np.int64))
+    assert list(order) == sorted(range(len(values)), key=lambda i: values[i])
+
+
+def test_times_become_microseconds_and_nulls_the_number_asked_for() -> None:
+    times = pa.array([1, None], pa.timestamp("ms"))
+    assert to_integers(times, -7).tolist() == [1000, -7]
