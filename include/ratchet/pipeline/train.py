@@ -22,7 +22,7 @@ from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.versions import Version, find_by_fingerprint
 from include.ratchet.spec import Model, partition_of
 from include.ratchet.training.fit import Candidate
-from include.ratchet.training.search import SearchPlan, SearchResult, conclude, plan_search, run_batch
+from include.ratchet.training.search import Progress, SearchPlan, SearchResult, conclude, plan_search, run_batch
 from include.ratchet.training.split import Split, split_rows
 from include.ratchet.validation import ValidationReport, validate_snapshot
 
@@ -115,12 +115,13 @@ def plan_trials(workspace: Workspace, request: TrainingRequest, workers: int) ->
     return plan
 
 
-def run_trials(workspace: Workspace, request: TrainingRequest, batch: int) -> int:
+def run_trials(
+    workspace: Workspace, request: TrainingRequest, batch: int, progress: Progress = lambda done, total: None
+) -> int:
     """Run the missing trials of one batch; returns how many."""
     model, table, split = load_split(workspace, request)
-    return run_batch(
-        model, search_plan(workspace, request), batch, table, split, list(feature_names(model)), workspace.settings
-    )
+    plan = search_plan(workspace, request)
+    return run_batch(model, plan, batch, table, split, list(feature_names(model)), workspace.settings, progress)
 
 
 def conclude_search(workspace: Workspace, request: TrainingRequest) -> SearchResult:

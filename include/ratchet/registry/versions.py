@@ -152,6 +152,12 @@ def version_url(key: ModelKey, number: int, settings: Settings) -> str:
     return f"{settings.mlflow_url}/#/models/{key.slug}/versions/{number}"
 
 
+def card_url(version: Version, settings: Settings) -> str:
+    """Where MLflow shows a version's card."""
+    run = client_of(settings).get_run(version.run_id)
+    return f"{settings.mlflow_url}/#/experiments/{run.info.experiment_id}/runs/{version.run_id}/artifacts/card.html"
+
+
 def _open_run(client: MlflowClient, key: ModelKey, submission: Submission) -> str:
     """The MLflow run of a training, made anew only if no earlier attempt left one."""
     experiment = client.get_experiment_by_name(key.slug)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ MAX_OVERHEAD = 0.2
 RUNGS = (1 / 9, 1 / 3, 1.0)
 """Successive halving: the shares of the rows on which a trial must prove itself, a third going on each time."""
 _BATCH = "batch"
+Progress = Callable[[int, int], None]
+"""Trials that have ended, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +126,20 @@ def open_study(name: str, model: Model, strategy: Strategy, settings: Settings) 
 
 
 def run_batch(
-    model: Model, plan: SearchPlan, batch: int, table: pa.Table, split: Split, features: list[str], settings: Settings
-) -> int:
+    model: Model, plan: SearchPlan, batch: int, table: pa.Table, split: Split, features: list[str],
+    settings: Settings, progress: Progress = lambda done, total: None,
+) -> int:  # fmt: skip
     """Run the trials of one batch that are still missing.
 
     Returns:
         How many trials ran.
     """
     study = open_study(plan.study, model, plan.strategy, settings)
-    done = _finish_abandoned(study, batch)
-    rows = _search_rows(split, model)
+    done = before = _finish_abandoned(study, batch)
     frame, label = features_frame(table, features), label_array(table, model.spec)
+    rows = _search_rows(split, model)
     stop_at = time.monotonic() + model.spec.training.search.timeout.total_seconds()
-    ran = 0
-    while done + ran < plan.quotas[batch] and time.monotonic() < stop_at:
+    while done < plan.quotas[batch] and time.monotonic() < stop_at:
         trial = study.ask()
         trial.set_user_attr(_BATCH, batch)
         try:
@@ -149,8 +151,9 @@ def run_batch(
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
             study.tell(trial, value)
-        ran += 1
-    return ran
+        done += 1
+        progress(done, plan.quotas[batch])
+    return done - before
 
 
 def conclude(model: Model, plan: SearchPlan, settings: Settings) -> SearchResult:
