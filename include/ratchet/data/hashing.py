@@ -19,16 +19,23 @@ def settle_table(table: pa.Table) -> pa.Table:
 
 def describe_columns(table: pa.Table) -> tuple[tuple[str, str], ...]:
     """Names and types, in order."""
-    return tuple((field.name, str(field.type)) for field in table.schema)
+    return tuple((field.name, _name_type(field.type)) for field in table.schema)
 
 
 def hash_content(table: pa.Table) -> str:
     """SHA-256 over columns, types, order of rows and every value of a settled table."""
     digest = hashlib.sha256()
     for field in table.schema:
-        digest.update(f"{field.name}\x00{field.type}\x00{table.num_rows}\x00".encode())
+        digest.update(f"{field.name}\x00{_name_type(field.type)}\x00{table.num_rows}\x00".encode())
         _hash_array(_whole(table[field.name]), digest)
     return digest.hexdigest()
+
+
+def _name_type(kind: pa.DataType) -> str:
+    """A type's name, without the names that file formats give the items of a list."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{_name_type(kind.value_type)}>"
+    return str(kind)
 
 
 def _settle_column(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,13 +1,12 @@
-"""Running expectations: one ephemeral Great Expectations context, no telemetry, no noise."""
+"""Running expectations, and saying in a line what did not hold."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from include.ratchet.validation.library import open_context
 from include.ratchet.validation.reports import Finding
 
 _EXAMPLES = 3
@@ -45,19 +44,15 @@ class CheckResult:
 
 def run_checks(checks: Sequence[Check], suite_name: str) -> list[CheckResult]:
     """Check every frame."""
-    with _quiet_library():
-        import great_expectations as gx
-
-        context = gx.get_context(mode="ephemeral")
-        context.enable_analytics(enable=False)
-        context.variables.progress_bars = {"globally": False}
-        source = context.data_sources.add_pandas(suite_name)
-        return [_run_check(gx, source, check) for check in checks]
+    source = open_context().data_sources.add_pandas(suite_name)
+    return [_run_check(source, check) for check in checks]
 
 
-def _run_check(gx: Any, source: Any, check: Check) -> CheckResult:
+def _run_check(source: Any, check: Check) -> CheckResult:
+    from great_expectations import ExpectationSuite
+
     batch = source.add_dataframe_asset(check.name).add_batch_definition_whole_dataframe(check.name)
-    suite = gx.ExpectationSuite(name=check.name, expectations=list(check.expectations))
+    suite = ExpectationSuite(name=check.name, expectations=list(check.expectations))
     result = batch.get_batch(batch_parameters={"dataframe": check.frame}).validate(suite)
     for single in result.results:
         single.result = make_plain(single.result)
@@ -80,18 +75,6 @@ def make_plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return None if str(value) in {"<NA>", "NaT"} else str(value)
-
-
-@contextmanager
-def _quiet_library() -> Iterator[None]:
-    """The library logs a line for each function that it registers, and one for each suite."""
-    logger = logging.getLogger("great_expectations")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _is_critical(single: Any) -> bool:

@@ -6,6 +6,7 @@ script, so that it can be read offline, from a bucket, and inside another page.
 
 from __future__ import annotations
 
+import copy
 import html
 import re
 from collections.abc import Sequence
@@ -49,7 +50,10 @@ def _draw_sections(result: Any) -> str:
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaSectionView
 
-    document = ValidationResultsPageRenderer(run_info_at_end=True).render(result)
+    safe = copy.deepcopy(result)
+    for single in safe.results:
+        single.result = _escape(single.result)
+    document = ValidationResultsPageRenderer(run_info_at_end=True).render(safe)
     view = DefaultJinjaSectionView()
     drawn = [
         view.render({"section": section.to_json_dict(), "section_loop": {"index": index}})
@@ -63,3 +67,12 @@ def _cut_links(text: str) -> str:
     """Links lead to pages of a whole site, which is not built; scripts sort tables."""
     text = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
     return re.sub(r"<a\b[^>]*>(.*?)</a>", r"\1", text, flags=re.DOTALL)
+
+
+def _escape(value: Any) -> Any:
+    """The library puts values of the data into its page as they are."""
+    if isinstance(value, dict):
+        return {key: _escape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escape(inner) for inner in value]
+    return html.escape(value) if isinstance(value, str) else value

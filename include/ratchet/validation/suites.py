@@ -14,6 +14,7 @@ from include.ratchet.spec.modules import load_function
 from include.ratchet.spec.tables import ColumnSpec, Severity, TableSpec
 from include.ratchet.validation.frames import name_type
 from include.ratchet.validation.history import RowRange
+from include.ratchet.validation.library import load_expectations
 
 EXPECTATIONS_FILE = "expectations.py"
 _SEVERITIES: dict[Severity, str] = {"fail": "critical", "warn": "warning"}
@@ -38,7 +39,7 @@ def expect_columns(
 
 
 def _expect_column(name: str, column: ColumnSpec, *, has_nulls: bool, is_outcome: bool) -> Iterator[Any]:
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     severity = _SEVERITIES[column.severity]
     expected_type = name_type(column.type, has_nulls=has_nulls)
@@ -62,7 +63,7 @@ def _expect_column(name: str, column: ColumnSpec, *, has_nulls: bool, is_outcome
 
 def expect_keys(keys: Sequence[str]) -> Any:
     """Each row has its own keys."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     if len(keys) == 1:
         return gxe.ExpectColumnValuesToBeUnique(column=keys[0], severity="critical")
@@ -71,7 +72,7 @@ def expect_keys(keys: Sequence[str]) -> Any:
 
 def expect_times(event_time: str, start: datetime, end: datetime) -> Any:
     """Events lie in `[start, end)`."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     return gxe.ExpectColumnValuesToBeBetween(
         column=event_time, min_value=start, max_value=end, strict_max=True, severity="critical"
@@ -80,7 +81,7 @@ def expect_times(event_time: str, start: datetime, end: datetime) -> Any:
 
 def expect_freshness(spec: TableSpec, partition: Partition, as_of: datetime) -> Iterator[Any]:
     """The newest event is not older than `max_age` at the partition's end, or at `as_of` if that is earlier."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     if spec.quality.max_age is not None and spec.event_time is not None:
         newest = max(partition.start, min(partition.end, as_of) - spec.quality.max_age)
@@ -89,7 +90,7 @@ def expect_freshness(spec: TableSpec, partition: Partition, as_of: datetime) -> 
 
 def expect_rows(spec: TableSpec, bounds: RowRange) -> Any:
     """A partition has about as many rows as those of the trailing weeks."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     return gxe.ExpectTableRowCountToBeBetween(
         min_value=bounds.low, max_value=bounds.high, severity=_SEVERITIES[spec.quality.row_count_severity]
@@ -98,7 +99,7 @@ def expect_rows(spec: TableSpec, bounds: RowRange) -> Any:
 
 def expect_counts(spec: TableSpec) -> Iterator[Any]:
     """The same for many partitions: over a frame with a row for each and columns `rows`, `low` and `high`."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     severity = _SEVERITIES[spec.quality.row_count_severity]
     for larger, smaller in (("rows", "low"), ("high", "rows")):
@@ -109,7 +110,7 @@ def expect_counts(spec: TableSpec) -> Iterator[Any]:
 
 def expect_label(model: Model) -> Iterator[Any]:
     """A snapshot has something to learn: a label that is not always missing, and for classes more than one."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     label = model.spec.label.column
     yield gxe.ExpectColumnProportionOfNonNullValuesToBeBetween(
@@ -121,7 +122,7 @@ def expect_label(model: Model) -> Iterator[Any]:
 
 def expect_filled(columns: Sequence[str]) -> Iterator[Any]:
     """No feature is missing in every row."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     for column in columns:
         yield gxe.ExpectColumnProportionOfNonNullValuesToBeBetween(
@@ -131,7 +132,7 @@ def expect_filled(columns: Sequence[str]) -> Iterator[Any]:
 
 def expect_some_rows() -> Any:
     """A snapshot is not empty."""
-    import great_expectations.expectations as gxe
+    gxe = load_expectations()
 
     return gxe.ExpectTableRowCountToBeBetween(min_value=1, severity="critical")
 

@@ -110,7 +110,7 @@ def test_a_killed_writer_leaves_no_half_visible_table(tmp_path: Path, model: Mod
         process = _start(LAND_FOREVER, str(tmp_path), str(100 * kill))
         assert process.stdout is not None
         assert process.stdout.readline(), process.stderr.read() if process.stderr else ""
-        time.sleep(random.Random(kill).uniform(0.0, 0.2))
+        time.sleep(random.Random(kill).uniform(0.0, 0.2))  # noqa: S311
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         rows = landed_rows(model, settings)

@@ -1,0 +1,37 @@
+"""Great Expectations as a library: no telemetry, no progress bars, no noise in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+
+def load_expectations() -> Any:
+    """The module `great_expectations.expectations`."""
+    _silence()
+    import great_expectations.expectations as expectations
+
+    return expectations
+
+
+def open_context() -> Any:
+    """A context that lives in memory and remembers nothing."""
+    _silence()
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+
+    config = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+        progress_bars=ProgressBarsConfig(globally=False),
+        analytics_enabled=False,
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def _silence() -> None:
+    """Before the import: it logs a line for each of hundreds of functions that it registers."""
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from include.ratchet.data.blobs import Blobs, open_blobs
+from include.ratchet.settings import Settings
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def blobs(request: pytest.FixtureRequest, settings: Settings) -> Blobs:
+    if request.param == "folder":
+        return open_blobs(settings)
+    store = f"s3://{request.getfixturevalue('bucket')}/some/prefix"
+    options = request.getfixturevalue("object_store")
+    return open_blobs(dataclasses.replace(settings, store=store, storage_options=options))
+
+
+def test_what_is_put_is_got(blobs: Blobs) -> None:
+    assert blobs.get("a/b.json") is None
+    blobs.put("a/b.json", b"one")
+    blobs.put("a/b.json", b"two")
+    assert blobs.get("a/b.json") == b"two"
+    assert blobs.address("a/b.json").endswith("/a/b.json")
+
+
+def test_what_is_new_is_put_once(blobs: Blobs) -> None:
+    assert blobs.put_new("a/c", b"one")
+    assert not blobs.put_new("a/c", b"two")
+    assert blobs.get("a/c") == b"one"
+
+
+def test_of_many_writers_one_wins(blobs: Blobs) -> None:
+    barrier = threading.Barrier(8)
+
+    def put(number: int) -> bool:
+        barrier.wait()
+        return blobs.put_new("race", str(number).encode())
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(put, range(8)))
+    assert sum(won) == 1
+    assert blobs.get("race") == str(won.index(True)).encode()

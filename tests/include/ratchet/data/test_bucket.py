@@ -1,0 +1,68 @@
+"""Tables, quarantine and snapshots in a bucket, as on a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from include.ratchet.data.quarantine import quarantine_table
+from include.ratchet.data.snapshots import build_snapshot, load_snapshot
+from include.ratchet.data.tables import Table
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model, ModelKey
+from tests.include.ratchet.data.orders import day, land_day, land_days, landed_rows, make_settings, order, write_rows
+
+JANUARY = [order(number, 1 + number // 8) for number in range(32)]
+
+
+@pytest.fixture
+def in_bucket(settings: Settings, bucket: str, object_store: dict[str, str]) -> Settings:
+    return dataclasses.replace(settings, store=f"s3://{bucket}/store", storage_options=object_store)
+
+
+def test_a_bucket_holds_the_same_table_as_a_folder(model: Model, settings: Settings, in_bucket: Settings) -> None:
+    write_rows(model, [*JANUARY, order(99, 2, amount=-1.0)])
+    for place in (settings, in_bucket):
+        for number in (1, 2, 3):
+            land_day(model, number, place)
+    assert landed_rows(model, in_bucket).equals(landed_rows(model, settings))
+    assert quarantine_table(in_bucket, "orders", "orders").row_counts() == {"2024-01-02": 1}
+    assert all(file.startswith(in_bucket.store) for file in Table(in_bucket, "orders", "orders").files())
+    assert not land_day(model, 3, in_bucket).is_changed
+
+
+def test_runs_at_once_in_a_bucket_lose_and_double_nothing(model: Model, in_bucket: Settings) -> None:
+    write_rows(model, JANUARY)
+    barrier = threading.Barrier(3)
+
+    def land_late(number: int) -> None:
+        barrier.wait()
+        land_day(model, number, in_bucket)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(land_late, [2, 2, 4]))
+    assert Table(in_bucket, "orders", "orders").row_counts() == {"2024-01-02": 8, "2024-01-04": 8}
+
+
+def test_a_snapshot_lives_in_a_bucket(model: Model, in_bucket: Settings, tmp_path: Path) -> None:
+    write_rows(model, JANUARY)
+    land_days(model, [1, 2], in_bucket)
+    rows = landed_rows(model, in_bucket)
+    asked = {
+        "as_of": day(model, 2).end, "window_start": day(model, 1).start, "query": "all", "versions": {"orders": 0},
+    }  # fmt: skip
+    key = ModelKey("orders")
+    built = [
+        build_snapshot(key, compute=lambda: rows, settings=place, **asked)
+        for place in (in_bucket, make_settings(tmp_path / "folder"))
+    ]
+    assert built[0].id == built[1].id
+    assert built[0].location.startswith("s3://")
+    found = load_snapshot(key, built[0].id, in_bucket).read()
+    assert found.equals(built[1].read())
+    assert isinstance(found, pa.Table)

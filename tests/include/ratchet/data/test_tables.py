@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import duckdb
+import pyarrow.compute as pc
+import pytest
+
+from include.ratchet.data.tables import PARTITION_COLUMN, Table
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model
+from tests.include.ratchet.data.orders import SCHEMA, land_day, land_days, order, write_rows
+
+JANUARY = [order(number, 1 + number // 8) for number in range(24)]
+
+
+@pytest.fixture
+def table(model: Model, settings: Settings) -> Table:
+    write_rows(model, JANUARY)
+    land_days(model, [1, 2], settings)
+    land_day(model, 3, settings)
+    return Table(settings, "orders", "orders")
+
+
+def test_before_the_first_landing_there_is_nothing(settings: Settings) -> None:
+    table = Table(settings, "orders", "orders")
+    assert (table.version(), table.schema(), table.row_counts()) == (None, None, {})
+    with pytest.raises(FileNotFoundError, match=r"orders\.orders: nothing has been landed at .* yet"):
+        table.read()
+
+
+def test_a_version_is_read_as_it_was(table: Table) -> None:
+    assert table.version() == 1
+    assert table.row_counts() == {"2024-01-01": 8, "2024-01-02": 8, "2024-01-03": 8}
+    assert table.row_counts(version=0) == {"2024-01-01": 8, "2024-01-02": 8}
+    assert table.read(version=0).num_rows == 16
+    assert table.dataset(version=0).count_rows() == 16
+
+
+def test_partitions_and_columns_are_chosen(table: Table) -> None:
+    rows = table.read(["2024-01-02"], columns=["order_id"])
+    assert rows.column_names == ["order_id"]
+    assert rows["order_id"].to_pylist() == [f"o{number}" for number in range(8, 16)]
+    assert table.read([]).num_rows == 0
+
+
+def test_the_schema_is_the_specs(table: Table) -> None:
+    assert table.schema() == SCHEMA
+    assert table.read().schema.field(PARTITION_COLUMN).type == "string"
+
+
+def test_duckdb_reads_the_files_without_an_extension(table: Table) -> None:
+    query = "SELECT _partition, sum(amount) FROM read_parquet(?, hive_partitioning = true) GROUP BY 1 ORDER BY 1"
+    with duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}) as duck:
+        found = duck.execute(query, [table.files()]).fetchall()
+    rows = table.read()
+    expected = rows.group_by(PARTITION_COLUMN).aggregate([("amount", "sum")]).sort_by(PARTITION_COLUMN).to_pylist()
+    assert [str(key) for key, _ in found] == [row[PARTITION_COLUMN] for row in expected]
+    assert [total for _, total in found] == [row["amount_sum"] for row in expected]
+    assert pc.sum(rows["amount"]).as_py() == sum(total for _, total in found)
