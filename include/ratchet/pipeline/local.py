@@ -43,6 +43,7 @@ def run_model(workspace: Workspace, model: Model, request: TrainingRequest, prog
     progress("snapshot", 0, 1)
     train.take_snapshot(workspace, request)
     twin = train.find_twin(workspace, request)
+    progress("snapshot", 1, 1)
     if twin is not None:
         return RunResult(twin, None, None, f"version {twin.number} has the same data, code, lock and settings")
     for name, step in _steps(workspace, request, progress):

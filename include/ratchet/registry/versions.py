@@ -63,9 +63,14 @@ class Submission:
 
 
 def client_of(settings: Settings) -> MlflowClient:
-    """MLflow's client."""
-    from mlflow import MlflowClient
+    """MLflow's client, without the bars and notices that it prints."""
+    import logging
 
+    from mlflow import MlflowClient
+    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(settings.mlflow_url, settings.mlflow_url)
 
 
@@ -76,7 +81,7 @@ def register(model: Model, submission: Submission, settings: Settings) -> Versio
     found = find_by_training(key, submission.training_id, settings)
     if found is not None:
         return found
-    run_id = _open_run(client, key, submission)
+    run_id = _open_run(client, key, submission, settings)
     _log_numbers(client, run_id, submission)
     source = _log_model(run_id, model, submission, settings)
     _ensure_model(client, model.spec, key)
@@ -158,10 +163,10 @@ def card_url(version: Version, settings: Settings) -> str:
     return f"{settings.mlflow_url}/#/experiments/{run.info.experiment_id}/runs/{version.run_id}/artifacts/card.html"
 
 
-def _open_run(client: MlflowClient, key: ModelKey, submission: Submission) -> str:
+def _open_run(client: MlflowClient, key: ModelKey, submission: Submission, settings: Settings) -> str:
     """The MLflow run of a training, made anew only if no earlier attempt left one."""
     experiment = client.get_experiment_by_name(key.slug)
-    experiment_id = experiment.experiment_id if experiment else _create_experiment(client, key.slug)
+    experiment_id = experiment.experiment_id if experiment else _create_experiment(client, key.slug, settings)
     quoted = submission.training_id.replace("'", "")
     left = client.search_runs([experiment_id], f"tags.`{TRAINING_TAG}` = '{quoted}'", max_results=1)
     if left:
@@ -170,11 +175,13 @@ def _open_run(client: MlflowClient, key: ModelKey, submission: Submission) -> st
     return str(run.info.run_id)
 
 
-def _create_experiment(client: MlflowClient, name: str) -> str:
+def _create_experiment(client: MlflowClient, name: str, settings: Settings) -> str:
     from mlflow.exceptions import MlflowException
 
+    # A server knows where its artifacts go; without one MLflow would put them into the current folder.
+    place = None if settings.mlflow_url.startswith("http") else f"{settings.home}/mlruns/{name}"
     try:
-        return str(client.create_experiment(name))
+        return str(client.create_experiment(name, artifact_location=place))
     except MlflowException:  # another training made it in between
         found = client.get_experiment_by_name(name)
         if found is None:

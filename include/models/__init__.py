@@ -1,0 +1,1 @@
+"""The users' room: one folder a model."""
