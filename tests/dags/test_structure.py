@@ -1,0 +1,58 @@
+"""The shape of each kind of DAG, and when it runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def edges(dag):
+    return {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
+
+
+def test_ingestion_lands_then_validates_then_publishes(bag):
+    assert edges(bag.dags["ingest_flight_delay"]) == {
+        "plan_partitions": {"partitions.land"},
+        "partitions.land": {"partitions.validate"},
+        "partitions.validate": {"publish"},
+        "publish": set(),
+    }
+
+
+def test_promotion_comes_after_every_check(bag):
+    dag = bag.dags["train_flight_delay"]
+    upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)
+    assert upstream == {
+        "plan_training", "prepare.take_snapshot", "prepare.validate_snapshot", "search.plan_trials",
+        "search.run_trials", "judge.fit", "judge.evaluate", "judge.register", "judge.decide",
+    }  # fmt: skip
+    # A candidate is registered before it is refused, so that a refusal can be inspected.
+    assert "judge.register" in dag.get_task("judge.decide").get_flat_relative_ids(upstream=True)
+
+
+def test_trials_are_mapped(bag):
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+    assert isinstance(bag.dags["train_flight_delay"].get_task("search.run_trials"), MappedOperator)
+
+
+def test_form_of_training_offers_what_a_request_has(bag):
+    params = bag.dags["train_flight_delay"].params
+    assert set(params) == {"as_of", "window", "strategy", "trials", "force", "reason"}
+    assert params.get_param("strategy").schema["enum"] == [None, "grid", "random", "tpe", "halving"]
+
+
+def test_ingestion_of_a_day_has_its_local_date_as_key(bag):
+    """Days begin in New York: the run of 5 January, at 6 January 05:00 UTC, is about the 5th."""
+    from airflow.timetables.trigger import CronPartitionTimetable
+
+    declared = bag.dags["ingest_flight_delay"].timetable
+    timetable = CronPartitionTimetable(
+        declared.expression, timezone=declared.timezone, run_offset=declared.run_offset, key_format=declared.key_format
+    )
+    infos = list(
+        timetable.iter_partition_dagrun_infos(
+            earliest=datetime(2013, 3, 9, tzinfo=UTC), latest=datetime(2013, 3, 11, tzinfo=UTC)
+        )
+    )
+    # Across the change to summer time no day is lost or doubled.
+    assert [info.partition_key for info in infos] == ["2013-03-09", "2013-03-10", "2013-03-11"]
