@@ -18,8 +18,9 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
+from include.ratchet.orchestration.callbacks import deadline, report_failed_run
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
-from include.ratchet.orchestration.tasks import step
+from include.ratchet.orchestration.tasks import ask_approval, step
 from include.ratchet.spec import ModelSpec
 
 
@@ -38,6 +39,8 @@ def build(spec: ModelSpec) -> None:
         max_active_runs=1,
         tags=tags(spec, TRAIN),
         default_args=defaults(spec),
+        deadline=deadline(spec),
+        on_failure_callback=report_failed_run,
         params={
             "as_of": Param(None, type=["null", "string"], description="Know only what was known then: 2013-12-31"),
             "window": Param(None, type=["null", "string"], pattern=r"^\d+[mhdw]$", description="How far back: 180d"),
@@ -62,8 +65,9 @@ def build(spec: ModelSpec) -> None:
             measured >> step(steps.register)(request) >> step(steps.decide)(request)
 
         request = step(steps.plan_training)(spec.name)
-        promote = step(steps.promote, outlets=[champion_asset(spec.name)])(request)
-        prepare(request) >> search(request) >> judge(request) >> promote
+        approval = ask_approval(spec) if spec.gates.approval.required else None
+        promote = step(steps.promote, outlets=[champion_asset(spec.name)])(request, approval and approval.output)
+        prepare(request) >> search(request) >> judge(request) >> (approval or promote)
 
     train()
 

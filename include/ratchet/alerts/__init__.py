@@ -1,1 +1,1 @@
-"""What is said, to whom, once."""
+"""What is said, to whom, once: messages as Slack's Block Kit, kept in the store whether or not anybody listens."""

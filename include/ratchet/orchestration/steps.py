@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from include.ratchet.pipeline.workspace import Workspace
 
 Json = dict[str, Any]
+APPROVE, DECLINE = "Approve", "Decline"
 
 
 def plan_partitions(model: str) -> list[list[str]]:
@@ -153,24 +154,56 @@ def decide(request: Json) -> Json:
     """Show the gates. A refused candidate fails here, at once; one that is held ends the run without promotion."""
     from include.ratchet.pipeline import judge
 
-    verdict = judge.decide(open_workspace(), _request(request))
+    workspace, asked = open_workspace(), _request(request)
+    verdict = judge.read_verdict(workspace, asked)
     logging.getLogger(__name__).info("verdict: %s\n%s", verdict.outcome, verdict.table())
+    if verdict.outcome != "promote":
+        _tell(workspace, asked, verdict.outcome)
     if verdict.outcome == "hold":
         message = f"held: {verdict.reason}"
         raise AirflowSkipException(message)
-    return {"outcome": verdict.outcome, "reason": verdict.reason}
+    judge.decide(workspace, asked)
+    return {"outcome": verdict.outcome, "reason": verdict.reason, "gates": verdict.table()}
 
 
 def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterator[Metadata]:
-    """Make the candidate champion, if nothing moved since it was judged."""
+    """Make the candidate champion, if nothing moved since it was judged and nobody who was asked said no."""
     from include.ratchet.pipeline import judge
 
-    asked = _request(request)
+    workspace, asked = open_workspace(), _request(request)
     person = ((approval or {}).get("responded_by_user") or {}).get("name")
-    result = judge.promote(open_workspace(), asked, approved_by=person)
+    if approval is not None and approval["chosen_options"] != [APPROVE]:
+        result = judge.refuse(workspace, asked, actor=person or "nobody answered", reason="promotion was not approved")
+        _tell(workspace, asked, "declined")
+        raise AirflowSkipException(result.reason)
+    result = judge.promote(workspace, asked, approved_by=person)
+    _tell(workspace, asked, "promote" if result.is_promoted else "hold")
     if not result.is_promoted:
         raise AirflowSkipException(result.reason)
     yield Metadata(champion_asset(asked.key.model), extra={**asdict(result), "segment": asked.key.segment})
+
+
+def _tell(workspace: Workspace, request: TrainingRequest, outcome: str) -> None:
+    """Say what came of a candidate, once."""
+    from include.ratchet.alerts.messages import verdict_message
+    from include.ratchet.alerts.outbox import tell
+    from include.ratchet.orchestration.notify import SlackSender, run_url
+    from include.ratchet.pipeline import judge
+    from include.ratchet.registry.versions import card_url
+
+    settings, spec = workspace.settings, workspace.model(request.key.model).spec
+    version = judge.registered(workspace, request)
+    targets = {
+        "run": run_url(settings.airflow_url, f"train_{spec.name}", request.training_id),
+        "version": version.url,
+        "model card": card_url(version, settings),
+    }
+    message = verdict_message(
+        spec, request.key, request.training_id, outcome, version.number, judge.read_verdict(workspace, request),
+        judge.read_report(workspace, request), targets,
+    )  # fmt: skip
+    outcome = tell(message, SlackSender(spec), settings, workspace.clock())
+    logging.getLogger(__name__).info("alert: %s", outcome)
 
 
 def open_workspace() -> Workspace:

@@ -7,7 +7,26 @@ from typing import Any
 
 from airflow.sdk import task
 
+from include.ratchet.orchestration.steps import APPROVE, DECLINE
+from include.ratchet.spec import ModelSpec
+
 
 def step(function: Callable[..., Any], **options: Any) -> Any:
     """A step as a task: named after its function, its docstring is the task's page, its result one XCom."""
     return task(multiple_outputs=False, doc_md=function.__doc__, **options)(function)
+
+
+def ask_approval(spec: ModelSpec) -> Any:
+    """A person's word, asked for in Airflow's UI; no answer in time means no."""
+    from airflow.providers.standard.operators.hitl import HITLOperator
+
+    return HITLOperator(
+        task_id="approve",
+        doc_md="A person's word before promotion. No answer in time means no.",
+        subject=f"Make the new version of {spec.name} champion?",
+        body="```\n{{ ti.xcom_pull('judge.decide')['gates'] }}\n```",
+        options=[APPROVE, DECLINE],
+        defaults=DECLINE,
+        response_timeout=spec.gates.approval.timeout,
+        execution_timeout=None,
+    )

@@ -1,0 +1,91 @@
+"""The messages: a verdict, a failed run, a missed deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from include.ratchet.alerts.blocks import (
+    TEXT_CHARACTERS,
+    Block,
+    code,
+    collect,
+    cut,
+    escape,
+    fields,
+    header,
+    links,
+    section,
+)
+from include.ratchet.evaluation.gates import Verdict
+from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.spec import ModelKey, ModelSpec
+
+_HEADS = {
+    "promote": "{key}: version {version} is the new champion",
+    "hold": "{key}: version {version} is held, production stays as it is",
+    "reject": "{key}: version {version} was refused by the gates, production stays as it is",
+    "declined": "{key}: version {version} was not approved, production stays as it is",
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """One alert.
+
+    Attributes:
+        key: what it is about; the same key is said once.
+        model: whose.
+        text: the whole in plain words, for notifications and logs.
+        blocks: the same for Slack.
+    """
+
+    key: str
+    model: str
+    text: str
+    blocks: tuple[Block, ...]
+
+
+def verdict_key(key: ModelKey, training_id: str) -> str:
+    """What identifies the alert of one training."""
+    return f"verdict:{key.slug}:{training_id}"
+
+
+def verdict_message(
+    spec: ModelSpec, key: ModelKey, training_id: str, outcome: str, version: int, verdict: Verdict,
+    report: EvaluationReport, targets: Mapping[str, str],
+) -> Message:  # fmt: skip
+    """What came of a candidate: gates, candidate against champion, and where to look."""
+    title = _HEADS[outcome].format(key=key, version=version)
+    metric = report.metrics[report.metric]
+    facts: dict[str, Any] = {f"candidate {report.metric}": metric}
+    if report.champion is not None:
+        facts[f"champion (version {report.champion.version})"] = report.champion.metric
+        facts["gain over champion"] = report.champion.gain
+    mention = f"{spec.alerts.mention} " if spec.alerts.mention and outcome == "reject" else ""
+    blocks = collect(
+        [header(title), section(mention + escape(verdict.reason)), fields(facts), code(verdict.table()), links(targets)]
+    )
+    text = f"{title}. {verdict.reason}"
+    return Message(verdict_key(key, training_id), key.model, cut(text, TEXT_CHARACTERS), blocks)
+
+
+def failure_message(spec: ModelSpec, dag_id: str, run_id: str, task: str, reason: str, url: str) -> Message:
+    """A run that failed for another reason than its gates."""
+    title = f"{spec.name}: a run of {dag_id} failed"
+    mention = f"{spec.alerts.mention} " if spec.alerts.mention else ""
+    blocks = collect(
+        [header(title), section(f"{mention}task *{escape(task)}*"), code(reason), links({f"run {run_id}": url})]
+    )
+    return Message(
+        f"failure:{dag_id}:{run_id}", spec.name, cut(f"{title} in {task}: {reason}", TEXT_CHARACTERS), blocks
+    )
+
+
+def deadline_message(spec: ModelSpec, dag_id: str, run_id: str, limit: str, url: str) -> Message:
+    """A run that has not ended in time."""
+    title = f"{spec.name}: a run of {dag_id} is late"
+    words = f"it has not ended within {limit} of being queued"
+    blocks = collect([header(title), section(escape(words)), links({f"run {run_id}": url})])
+    return Message(f"deadline:{dag_id}:{run_id}", spec.name, f"{title}: {words}", blocks)
