@@ -50,9 +50,21 @@ def late_partitions(model: Model, partition: Partition) -> list[Partition]:
     first = partition_of(spec, spec.start).start if spec.start else None
     found: list[Partition] = []
     current = partition
-    for _ in range(math.ceil(spec.label.lateness / spec.partition_length)):
+    for _ in range(_span(model)):
         current = partition_of(spec, current.start - timedelta(seconds=1))
         if first is not None and current.start < first:
             break
         found.append(current)
     return found[::-1]
+
+
+def following_partitions(model: Model, partition: Partition) -> list[Partition]:
+    """The partitions after one that look at its labels again, in order."""
+    found: list[Partition] = []
+    for _ in range(_span(model)):
+        found.append(partition_of(model.spec, (found[-1] if found else partition).end))
+    return found
+
+
+def _span(model: Model) -> int:
+    return math.ceil(model.spec.label.lateness / model.spec.partition_length)

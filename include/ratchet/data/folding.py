@@ -42,7 +42,7 @@ class FoldResult:
         changed: the whole content of every partition that differs from before.
         counts: the books of every batch, in order.
         quarantined: the rows of every batch that broke a rule.
-        marks: as of when the changed partitions are known now.
+        marks: as of when the partitions are known now.
         new_columns: columns that the table did not have.
     """
 
@@ -135,6 +135,6 @@ def fold_batches(
         changed={key: fold.rows[key] for key in sorted(fold.touched)},
         counts=tuple(counts for counts, _ in added.values()),
         quarantined={key: clean.quarantined for key, (_, clean) in added.items()},
-        marks={key: fold.marks[key] for key in sorted(fold.touched) if key in fold.marks},
+        marks=fold.marks,
         new_columns=tuple(dict.fromkeys(name for _, clean in added.values() for name in clean.new_columns)),
     )

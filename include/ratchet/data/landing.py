@@ -7,16 +7,16 @@ a row; which run wrote what is in the table's log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from include.ratchet.data.availability import late_partitions
 from include.ratchet.data.connections import Connections
 from include.ratchet.data.folding import FoldResult, Standing, fold_batches
+from include.ratchet.data.planning import Reads, asked_mark, chunk_reads, find_newer, plan_reads, static_partition
 from include.ratchet.data.quarantine import keep_quarantined, quarantine_table
 from include.ratchet.data.reports import LandingReport, PartitionCounts
 from include.ratchet.data.sources import Source, SourceBatch, open_source
@@ -36,12 +36,9 @@ from include.ratchet.spec import STATIC_KEY, Model, Partition
 
 __all__ = ["LandingReport", "PartitionCounts", "land", "land_many", "late_partitions", "static_partition"]
 
+Batches: TypeAlias = Mapping[Partition, tuple[SourceBatch, datetime]]
+"""What a source gave for each partition, and as of when."""
 _COMMIT_PARTITIONS = 400
-
-
-def static_partition() -> Partition:
-    """The only partition of a table without history."""
-    return Partition(STATIC_KEY, datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 def land(
@@ -79,11 +76,11 @@ def land_many(
     run_id: str,
     progress: Callable[[Partition], None] | None = None,
 ) -> LandingReport:
-    """Land many partitions in few commits; the table is the same as after landing them one by one, in order.
+    """Land many partitions in few commits; the table is the same as after landing them one by one, in any order.
 
-    A partition is read once, as of the last time that landing day by day would have looked at it. Partitions that the
-    source does not have are skipped and named in the report. A static table's only partition takes the last of the
-    instants.
+    A partition is read as of the last time that landing day by day would have looked at it: a neighbour that was
+    landed later may be there already, and would have merged this one's late labels. Partitions that the source does
+    not have are skipped and named in the report. A static table's only partition takes the last of the instants.
 
     Args:
         model: whose table it is.
@@ -99,74 +96,29 @@ def land_many(
         PartitionUnavailableError: the source has none of the partitions.
         QuarantineLimitError: partitions went over the limit; the others were landed.
     """
-    target = Table(settings, model.name, table)
+    landing = _Landing(model, table, Table(settings, model.name, table), settings, run_id)
     source = open_source(model, table, connections)
-    times = _plan_reads(model, table, partitions, as_of_of, target)
-    asked = {static_partition().key} if model.spec.table(table).is_static else {p.key for p in partitions}
-    landed: list[_Landed] = []
-    absences: list[PartitionUnavailableError] = []
-    plan = sorted(times.items())
-    for start in range(0, len(plan), _COMMIT_PARTITIONS):
-        batches = _read_batches(source, plan[start : start + _COMMIT_PARTITIONS], absences, progress)
-        if batches:
-            landed.append(_land_batches(model, table, batches, target, settings, run_id))
-    counts = [found for chunk in landed for found in chunk.folded.counts]
-    own = tuple(found for found in counts if found.partition in asked)
-    if not own:
-        raise absences[-1]
-    report = LandingReport(
-        model=model.name,
-        table=table,
-        run_id=run_id,
-        version=next((chunk.version for chunk in landed[::-1] if chunk.version is not None), target.version()),
-        is_changed=any(chunk.version is not None for chunk in landed),
-        new_columns=tuple(dict.fromkeys(name for chunk in landed for name in chunk.folded.new_columns)),
-        partitions=own,
-        late=tuple(found for found in counts if found.partition not in asked),
-        unavailable=tuple(sorted(asked - {found.partition for found in own})),
-    )
-    _check_limit(model, table, counts, settings)
+    done: dict[Partition, datetime] = {}
+    # Again after the commit: a run that landed a neighbour meanwhile saw this one's partitions as little as this one
+    # saw its; whichever of the two comes second merges the labels of both.
+    while pending := find_newer(landing.plan(partitions, as_of_of), done):
+        for chunk in chunk_reads(pending, _COMMIT_PARTITIONS):
+            landing.land(_read_batches(source, chunk, landing.absences, progress))
+        done |= pending
+    asked = {STATIC_KEY} if model.spec.table(table).is_static else {partition.key for partition in partitions}
+    report = landing.report(asked)
+    _check_limit(model, table, [*report.partitions, *report.late], settings)
     return report
-
-
-@dataclass(frozen=True)
-class _Landed:
-    """One commit, or none if nothing had changed."""
-
-    folded: FoldResult
-    version: int | None
-
-
-def _plan_reads(
-    model: Model,
-    table: str,
-    partitions: Sequence[Partition],
-    as_of_of: Callable[[Partition], datetime],
-    target: Table,
-) -> dict[Partition, datetime]:
-    """Which partitions to read, as of when: each one asked for, and the late ones that have been landed before."""
-    if model.spec.table(table).is_static:
-        return {static_partition(): max(as_of_of(partition) for partition in partitions)}
-    is_main = table == model.name
-    present = target.row_counts() if is_main else {}
-    times: dict[Partition, datetime] = {}
-    for partition in partitions:
-        as_of = as_of_of(partition)
-        for earlier in late_partitions(model, partition) if is_main else ():
-            if earlier in times or earlier.key in present:
-                times[earlier] = max(as_of, times.get(earlier, as_of))
-        times[partition] = max(as_of, times.get(partition, as_of))
-    return times
 
 
 def _read_batches(
     source: Source,
-    plan: Sequence[tuple[Partition, datetime]],
+    plan: Mapping[Partition, datetime],
     absences: list[PartitionUnavailableError],
     progress: Callable[[Partition], None] | None,
-) -> dict[Partition, tuple[SourceBatch, datetime]]:
+) -> Batches:
     batches = {}
-    for partition, as_of in plan:
+    for partition, as_of in plan.items():
         try:
             batches[partition] = (source.read(partition, as_of), as_of)
         except PartitionUnavailableError as absence:
@@ -176,31 +128,81 @@ def _read_batches(
     return batches
 
 
-def _land_batches(
-    model: Model,
-    table: str,
-    batches: Mapping[Partition, tuple[SourceBatch, datetime]],
-    target: Table,
-    settings: Settings,
-    run_id: str,
-) -> _Landed:
-    """Read, merge and commit, again for as long as another writer is faster; the source is not asked again."""
+class _Landing:
+    """One call's work on one table, commit after commit."""
 
-    def attempt() -> _Landed:
-        delta = target.open()
-        standing = _read_standing(model, table, batches, delta)
-        folded = fold_batches(model, table, batches, standing)
-        keep_quarantined(quarantine_table(settings, model.name, table), folded.quarantined, run_id)
-        accepted = _leave_refused(model, table, batches, standing, folded)
-        return _Landed(folded, _write(target, delta, accepted, run_id))
+    def __init__(self, model: Model, table: str, target: Table, settings: Settings, run_id: str) -> None:
+        self.target = target
+        self.absences: list[PartitionUnavailableError] = []
+        self._model, self._table, self._run_id = model, table, run_id
+        self._quarantine = quarantine_table(settings, model.name, table)
+        self._counts: dict[str, PartitionCounts] = {}
+        self._new_columns: dict[str, None] = {}
+        self._asked: dict[str, datetime] = {}
+        self._version: int | None = None
 
-    return retry_commits(attempt, target.name)
+    def plan(self, partitions: Sequence[Partition], as_of_of: Callable[[Partition], datetime]) -> Reads:
+        """What is to be read of the table as it stands now."""
+        plan = plan_reads(self._model, self._table, partitions, as_of_of, self.target.open(), self._asked)
+        self._asked = {partition.key: as_of_of(partition) for partition in partitions}
+        return plan
+
+    def land(self, batches: Batches) -> None:
+        """Merge and commit, again for as long as another writer is faster; the source is not asked again."""
+        if not batches:
+            return
+        folded, version = retry_commits(lambda: self._attempt(batches), self.target.name)
+        for counts in folded.counts:
+            before = self._counts.get(counts.partition)
+            self._counts[counts.partition] = counts if before is None else counts.after(before)
+        self._new_columns |= dict.fromkeys(folded.new_columns)
+        self._version = version if version is not None else self._version
+
+    def report(self, asked: Collection[str]) -> LandingReport:
+        """What became of the partitions asked for.
+
+        Raises:
+            PartitionUnavailableError: the source had none of them.
+        """
+        own = tuple(counts for key, counts in sorted(self._counts.items()) if key in asked)
+        if not own:
+            raise self.absences[-1]
+        return LandingReport(
+            model=self._model.name,
+            table=self._table,
+            run_id=self._run_id,
+            version=self._version if self._version is not None else self.target.version(),
+            is_changed=self._version is not None,
+            new_columns=tuple(self._new_columns),
+            partitions=own,
+            late=tuple(counts for key, counts in sorted(self._counts.items()) if key not in asked),
+            unavailable=tuple(sorted(set(asked) - self._counts.keys())),
+        )
+
+    def _attempt(self, batches: Batches) -> tuple[FoldResult, int | None]:
+        delta = self.target.open()
+        standing = _read_standing(self._model, self._table, batches, delta)
+        folded = fold_batches(self._model, self._table, batches, standing)
+        keep_quarantined(self._quarantine, folded.quarantined, self._run_id)
+        accepted = _leave_refused(self._model, self._table, batches, standing, folded)
+        return folded, self._write(delta, accepted)
+
+    def _write(self, delta: Any | None, folded: FoldResult) -> int | None:
+        if not folded.changed:
+            return None
+        tables = [_add_key(rows, key) for key, rows in folded.changed.items()]
+        marks = {key: folded.marks[key] for key in folded.changed if key in folded.marks}
+        for key in folded.changed.keys() & self._asked.keys():
+            name, asked = asked_mark(key), int(self._asked[key].timestamp())
+            marks[name] = max(asked, read_mark(delta, name) or asked)
+        rows = pa.concat_tables(tables, promote_options="default")
+        return self.target.commit(delta, rows, list(folded.changed), {"run": self._run_id}, marks)
 
 
 def _leave_refused(
     model: Model,
     table: str,
-    batches: Mapping[Partition, tuple[SourceBatch, datetime]],
+    batches: Batches,
     standing: Standing,
     folded: FoldResult,
 ) -> FoldResult:
@@ -224,15 +226,8 @@ def _read_standing(model: Model, table: str, partitions: Iterable[Partition], de
     return Standing(schema=read_schema(delta), rows=rows, marks=marks, newest=max(present, default=None))
 
 
-def _write(target: Table, delta: Any | None, folded: FoldResult, run_id: str) -> int | None:
-    if not folded.changed:
-        return None
-    tables = [
-        rows.append_column(PARTITION_COLUMN, pa.array([key], pa.string()).take(pa.array([0] * rows.num_rows)))
-        for key, rows in folded.changed.items()
-    ]
-    rows = pa.concat_tables(tables, promote_options="default")
-    return target.commit(delta, rows, list(folded.changed), {"run": run_id}, folded.marks)
+def _add_key(rows: pa.Table, key: str) -> pa.Table:
+    return rows.append_column(PARTITION_COLUMN, pa.array([key], pa.string()).take(pa.array([0] * rows.num_rows)))
 
 
 def _check_limit(model: Model, table: str, counts: Sequence[PartitionCounts], settings: Settings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 
@@ -30,6 +30,10 @@ class PartitionCounts:
     duplicates: int
     inserted: int
     updated: int
+
+    def after(self, before: Self) -> Self:
+        """These books with what an earlier reading of the same partition had already inserted and updated."""
+        return replace(self, inserted=self.inserted + before.inserted, updated=self.updated + before.updated)
 
     @property
     def quarantined_share(self) -> float:

@@ -102,6 +102,24 @@ def test_many_runs_at_once_lose_and_double_nothing(tmp_path: Path, model: Model,
         assert counts == {"2024-01-05": 50, "2024-01-08": 50, **({"2024-01-01": 50} if is_there else {})}
 
 
+def test_neighbours_landed_at_once_merge_each_others_labels(tmp_path: Path, model: Model) -> None:
+    """Neither run sees the other's day when it begins; the labels are there all the same."""
+    write_rows(model, JANUARY)
+    alone = make_settings(tmp_path / "alone")
+    land_days(model, [3, 4, 5], alone)
+    for attempt in range(8):
+        settings = make_settings(tmp_path / str(attempt))
+        barrier = threading.Barrier(3)
+
+        def land_late(number: int, barrier: threading.Barrier = barrier, settings: Settings = settings) -> None:
+            barrier.wait()
+            land_day(model, number, settings)
+
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(land_late, [3, 4, 5]))
+        assert landed_rows(model, settings).equals(landed_rows(model, alone))
+
+
 def test_a_killed_writer_leaves_no_half_visible_table(tmp_path: Path, model: Model, settings: Settings) -> None:
     """One commit replaces eight partitions with one amount; whatever the moment of death, there is one amount."""
     write_rows(model, JANUARY)

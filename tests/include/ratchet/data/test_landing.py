@@ -147,6 +147,22 @@ def test_a_batch_gives_the_same_table_as_day_by_day(
     assert held[0].row_counts() == held[1].row_counts()
 
 
+@given(order_of_days=st.permutations([1, 2, 3, 4]))
+@hypothesis_settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_order_of_landing_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, order_of_days: list[int]
+) -> None:
+    """A backfill may run its days in any order, and several at once."""
+    folder = tmp_path_factory.mktemp("order")
+    model = write_model(folder)
+    write_rows(model, JANUARY)
+    mixed, batch = make_settings(folder / "mixed"), make_settings(folder / "batch")
+    for number in order_of_days:
+        land_day(model, number, mixed)
+    land_days(model, [1, 2, 3, 4], batch)
+    assert landed_rows(model, mixed).equals(landed_rows(model, batch))
+
+
 def test_a_batch_is_one_commit(model: Model, settings: Settings) -> None:
     write_rows(model, JANUARY)
     report = land_days(model, range(1, 12), settings)
