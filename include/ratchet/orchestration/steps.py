@@ -64,10 +64,12 @@ def validate(model: str, landed: Json) -> Json:
     return {**landed, "warned": sum(len(report.warned) for report in reports)}
 
 
-def publish(model: str, landed: Sequence[Json]) -> Iterator[Metadata]:
+def publish(model: str, landed: Json | Sequence[Json]) -> Iterator[Metadata]:
     """Say on the model's data asset that the partitions are there."""
-    keys = [key for batch in landed for key in batch["keys"]]
-    tables = list(landed)[-1]["tables"]
+    # Airflow hands over the bare result where the group was mapped over one batch.
+    batches = [landed] if isinstance(landed, dict) else list(landed)
+    keys = [key for batch in batches for key in batch["keys"]]
+    tables = batches[-1]["tables"]
     yield Metadata(data_asset(model), extra={"first": keys[0], "last": keys[-1], "partitions": len(keys), **tables})
 
 

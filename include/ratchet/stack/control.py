@@ -19,6 +19,9 @@ from include.ratchet.errors import StackError
 from include.ratchet.stack.layout import Layout, open_layout, read_layout
 from include.ratchet.stack.supervisor import Supervisor, state_path, sweep
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Supervisors that this process started: they outlive it, and are reaped if they do not."""
+
 
 @dataclass(frozen=True)
 class ComponentStatus:
@@ -73,6 +76,7 @@ def start_stack(home: Path, environ: Mapping[str, str], ports: Mapping[str, int]
                 [sys.executable, "-m", "include.ratchet.cli", "up", "--plain", *options],
                 env=dict(environ), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
+        _started.append(process)
         _follow(home, log, process, say, timeout_s)
     else:
         _wait_healthy(home, timeout_s)

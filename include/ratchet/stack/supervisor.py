@@ -105,7 +105,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                user=component.user,
+                **postgres.become(component.user),
                 cwd="/" if component.user else self._layout.home,
                 preexec_fn=_end_with_parent,
             )

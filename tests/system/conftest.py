@@ -1,0 +1,99 @@
+"""A whole stack: PostgreSQL, MLflow, Airflow's scheduler, two models of flights, and a Slack that listens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.ratchet.settings import Settings, read_settings
+from include.ratchet.stack.client import FINISHED, AirflowClient
+from include.ratchet.stack.control import start_stack, stop_stack
+from include.ratchet.stack.layout import Layout
+from tests.system.slack import SlackServer
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Stack:
+    """The running stack and ways to drive it."""
+
+    layout: Layout
+    environ: dict[str, str]
+    client: AirflowClient
+    slack: SlackServer
+
+    @property
+    def settings(self) -> Settings:
+        return read_settings(self.layout.environment(self.environ))
+
+    def start(self, dag_id: str, conf: dict[str, Any]) -> str:
+        self.client.wait_for_dag(dag_id, timeout_s=120)
+        return self.client.trigger(dag_id, conf)
+
+    def finish(self, dag_id: str, run_id: str, timeout_s: float = 300) -> str:
+        deadline = time.monotonic() + timeout_s
+        while (state := self.client.run(dag_id, run_id)["state"]) not in FINISHED:
+            assert time.monotonic() < deadline, self.tasks(dag_id, run_id)
+            time.sleep(0.5)
+        return state
+
+    def run(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Run to success and return the id."""
+        run_id = self.start(dag_id, conf)
+        state = self.finish(dag_id, run_id)
+        assert state == "success", self.tasks(dag_id, run_id)
+        return run_id
+
+    def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+        return {
+            f"{one['task_id']}[{one['map_index']}]" if one["map_index"] >= 0 else one["task_id"]: one
+            for one in self.client.tasks(dag_id, run_id)
+        }
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    slack = SlackServer()
+    models = folder / "models"
+    add_model(models, "flight_delay")
+    add_model(models, "flight_strict", gates={"min_metric": 0.99})
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))
+    }
+    environ |= {
+        "RATCHET_HOME": str(folder / "home"),
+        "RATCHET_MODELS_DIR": str(models),
+        "AIRFLOW_CONN_SLACK_DEFAULT": slack.connection,
+        "PYTHONPATH": str(PROJECT),
+    }
+    layout = start_stack(folder / "home", environ, {}, print)
+    try:
+        yield Stack(layout, environ, AirflowClient.of(layout), slack)
+    finally:
+        stop_stack(folder / "home")
+        slack.close()
+
+
+def add_model(models: Path, name: str, **changes: dict[str, Any]) -> None:
+    """The flights' model under another name, made small: five weeks, two candidates, four trials."""
+    shutil.copytree(PROJECT / "include/models/flight_delay", models / name)
+    spec = yaml.safe_load((models / name / "model.yaml").read_text())
+    spec["name"] = name
+    training = spec["training"]
+    training["window"]["length"] = "35d"
+    training["split"] |= {"validation": "7d", "test": "7d"}
+    training["search"] |= {"trials": 4, "strategy": "random"}
+    del training["candidates"]["hist_boosting"]
+    for section, values in changes.items():
+        spec[section] |= values
+    (models / name / "model.yaml").write_text(yaml.safe_dump(spec))

@@ -1,0 +1,178 @@
+"""The life of a model on a real stack: a few weeks of real flights, in the order in which they happen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from include.ratchet.data.tables import Table
+from include.ratchet.registry import ledger
+from include.ratchet.registry.versions import find_by_training
+from include.ratchet.spec import ModelKey, get_model
+from include.ratchet.stack.backfill import backfill_model
+from include.ratchet.stack.control import read_status
+from include.ratchet.stack.supervisor import sweep
+
+pytestmark = pytest.mark.system
+
+KEY = ModelKey("flight_delay")
+WEEKS = {"first": "2013-01-01", "last": "2013-02-04"}
+AS_OF = "2013-02-05"
+
+
+def champion(stack):
+    state = ledger.read_aliases(KEY, stack.settings).get(ledger.CHAMPION)
+    return state.version if state else None
+
+
+def mlflow_champion(stack, name="flight_delay"):
+    client = MlflowClient(stack.layout.mlflow_url, stack.layout.mlflow_url)
+    aliases = client.get_registered_model(name).aliases
+    return int(aliases["champion"]) if "champion" in aliases else None
+
+
+def wait_for_running(stack, dag_id, run_id, task):
+    """The process of a task that has just begun."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        for name, one in stack.tasks(dag_id, run_id).items():
+            if name.startswith(task) and one["state"] == "running" and one["pid"]:
+                return one["pid"]
+        time.sleep(0.1)
+    raise AssertionError(stack.tasks(dag_id, run_id))
+
+
+def test_weeks_of_flights_lead_to_a_champion(stack):
+    stack.run("ingest_flight_delay", WEEKS)
+    counts = Table(stack.settings, "flight_delay", "flight_delay").row_counts()
+    assert len(counts) == 35
+    assert counts["2013-01-01"] == 842
+    run_id = stack.run("train_flight_delay", {"as_of": AS_OF, "reason": "first"})
+    version = find_by_training(KEY, run_id, stack.settings)
+    assert version is not None
+    assert version.outcome == "promote"
+    assert version.metrics["roc_auc"] > 0.6
+    assert champion(stack) == mlflow_champion(stack) == version.number
+    (message,) = stack.slack.about("is the new champion")
+    assert "version 1" in message["text"]
+    assert stack.slack.refused == []
+
+
+def test_training_again_on_the_same_data_is_skipped(stack):
+    before = champion(stack)
+    run_id = stack.run("train_flight_delay", {"as_of": AS_OF})
+    tasks = stack.tasks("train_flight_delay", run_id)
+    assert tasks["prepare.take_snapshot"]["state"] == "skipped"
+    assert champion(stack) == before
+
+
+def test_night_without_data_is_skipped(stack):
+    run_id = stack.run("train_flight_delay", {"as_of": "2026-01-01"})
+    assert stack.tasks("train_flight_delay", run_id)["plan_training"]["state"] == "skipped"
+    run_id = stack.run("ingest_flight_delay", {"first": "2026-01-01", "last": "2026-01-01"})
+    assert stack.tasks("ingest_flight_delay", run_id)["partitions.land[0]"]["state"] == "skipped"
+
+
+def test_bad_candidate_is_refused_at_once_and_said_once(stack):
+    stack.run("ingest_flight_strict", WEEKS)
+    run_id = stack.start("train_flight_strict", {"as_of": AS_OF})
+    assert stack.finish("train_flight_strict", run_id) == "failed"
+    tasks = stack.tasks("train_flight_strict", run_id)
+    assert tasks["judge.decide"]["state"] == "failed"
+    assert tasks["judge.decide"]["try_number"] == 1
+    assert tasks["promote"]["state"] == "upstream_failed"
+    version = find_by_training(ModelKey("flight_strict"), run_id, stack.settings)
+    assert version is not None
+    assert version.outcome == "reject"
+    assert mlflow_champion(stack, "flight_strict") is None
+    time.sleep(5)  # time enough for a second message by the run's own callback
+    (message,) = [one for one in stack.slack.messages if "flight_strict" in one["text"]]
+    assert "refused by the gates" in message["text"]
+    assert "minimum metric" in message["blocks"]
+    assert stack.slack.refused == []
+
+
+def test_backfill_is_complete_on_its_outputs_and_moves_nothing(stack):
+    before, trained = champion(stack), len(ledger.history(KEY, stack.settings))
+    model = get_model(stack.settings.models_dir, "flight_delay")
+    table = Table(stack.settings, "flight_delay", "flight_delay")
+    counts = table.row_counts()
+    report = backfill_model(stack.settings, model, "2013-02-05", "2013-02-11", train=False, progress=lambda *_: None)
+    assert (report.partitions, report.landed, report.missing) == (7, 7, ())
+    assert {key: rows for key, rows in table.row_counts().items() if key in counts} == counts
+    # New data by a backfill wakes no training (apache/airflow #52665).
+    assert len(ledger.history(KEY, stack.settings)) == trained
+    report = backfill_model(stack.settings, model, "2013-02-10", "2013-02-11", train=True, progress=lambda *_: None)
+    assert list(report.trainings.values()) == ["success", "success"]
+    held = [entry for entry in ledger.history(KEY, stack.settings)[trained:] if entry.kind == "verdict"]
+    assert len(held) == 2
+    assert all("may move production" in entry.reason for entry in held)
+    assert champion(stack) == mlflow_champion(stack) == before
+
+
+def test_killed_task_is_run_again_to_the_same_end(stack):
+    run_id = stack.start("train_flight_delay", {"as_of": "2013-02-12", "force": True})
+    os.kill(wait_for_running(stack, "train_flight_delay", run_id, "search.run_trials"), signal.SIGKILL)
+    assert stack.finish("train_flight_delay", run_id) == "success"
+    trials = stack.tasks("train_flight_delay", run_id)["search.run_trials[0]"]
+    assert trials["try_number"] > 1
+    version = find_by_training(KEY, run_id, stack.settings)
+    assert version is not None
+    assert champion(stack) == mlflow_champion(stack) == version.number
+
+
+def test_killed_scheduler_is_restarted_and_the_run_ends(stack):
+    run_id = stack.start("train_flight_delay", {"as_of": "2013-02-12", "force": True})
+    wait_for_running(stack, "train_flight_delay", run_id, "prepare.take_snapshot")
+    scheduler = next(part for part in read_status(stack.layout.home).components if part.name == "scheduler")
+    os.kill(scheduler.pid, signal.SIGKILL)
+    assert stack.finish("train_flight_delay", run_id, timeout_s=420) == "success"
+    after = next(part for part in read_status(stack.layout.home).components if part.name == "scheduler")
+    assert after.restarts == 1
+    assert after.pid != scheduler.pid
+    verdicts = [entry for entry in ledger.history(KEY, stack.settings) if run_id in entry.idempotency_key]
+    assert [entry.kind for entry in verdicts] == ["verdict", "promotion"]
+
+
+def test_lost_event_is_caught_up_from_the_ledger(stack):
+    """A request stands in the ledger; its event never came (apache/airflow #56050). The next run answers it."""
+    asked = datetime(2013, 2, 12, 5, tzinfo=UTC)
+    ledger.record(
+        ledger.Entry(KEY, "request", "request:flight_delay:test", "a test", "drift in weather", asked, as_of=asked),
+        stack.settings,
+    )
+    assert len(ledger.pending_requests(KEY, stack.settings)) == 1
+    run_id = stack.run("train_flight_delay", {})
+    version = find_by_training(KEY, run_id, stack.settings)
+    assert version is not None
+    assert version.as_of == asked
+    assert ledger.pending_requests(KEY, stack.settings) == ()
+
+
+def test_revert_goes_back_to_the_previous_champion(stack):
+    from include.ratchet.data.connections import EnvironmentConnections
+    from include.ratchet.pipeline.revert import revert
+    from include.ratchet.pipeline.workspace import Workspace
+
+    workspace = Workspace(stack.settings, EnvironmentConnections({}), lambda: datetime.now(UTC))
+    before, after = revert(workspace, KEY, actor="a test", reason="complaints")
+    assert champion(stack) == mlflow_champion(stack) == after != before
+
+
+def test_stopping_leaves_nothing_behind(stack):
+    from include.ratchet.stack.control import stop_stack
+
+    home = stack.layout.home
+    processes = psutil.Process(read_status(home).pid).children(recursive=True)
+    assert len(processes) > 6
+    assert stop_stack(home)
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+    assert sweep(home) == 0
+    assert read_status(home).status == "stopped"
