@@ -48,6 +48,8 @@ def merge_rows(
     """
     if existing is None or existing.num_rows == 0:
         return MergeResult(_sort(fresh, order), fresh.num_rows, 0)
+    if existing.column_names == fresh.column_names and _sort(fresh, order).equals(existing):
+        return MergeResult(existing, 0, 0)
     mine, theirs = _pair_rows(existing, fresh, keys)
     columns = {}
     for name in dict.fromkeys((*existing.column_names, *fresh.column_names)):

@@ -10,6 +10,7 @@ from include.ratchet.validation.library import open_context
 from include.ratchet.validation.reports import Finding
 
 _EXAMPLES = 3
+_LONG_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,16 @@ def run_checks(checks: Sequence[Check], suite_name: str) -> list[CheckResult]:
 
 
 def _run_check(source: Any, check: Check) -> CheckResult:
-    from great_expectations import ExpectationSuite
+    from great_expectations.validator.validation_statistics import calc_validation_statistics
 
-    batch = source.add_dataframe_asset(check.name).add_batch_definition_whole_dataframe(check.name)
-    suite = ExpectationSuite(name=check.name, expectations=list(check.expectations))
-    result = batch.get_batch(batch_parameters={"dataframe": check.frame}).validate(suite)
+    results = [
+        _run_suite(source, f"{check.name} {number}" if number else check.name, check.frame[columns], expectations)
+        for number, (columns, expectations) in enumerate(_narrow(check))
+    ]
+    result = results[0]
+    result.results = [single for part in results for single in part.results]
+    statistics = calc_validation_statistics(result.results)
+    result.success, result.statistics = statistics.success, statistics._asdict()
     for single in result.results:
         single.result = make_plain(single.result)
     broken = [single for single in result.results if not single.success]
@@ -61,6 +67,38 @@ def _run_check(source: Any, check: Check) -> CheckResult:
         result=result,
         failed=tuple(_describe(single) for single in broken if _is_critical(single)),
         warned=tuple(_describe(single) for single in broken if not _is_critical(single)),
+    )
+
+
+def _run_suite(source: Any, name: str, frame: Any, expectations: Sequence[Any]) -> Any:
+    from great_expectations import ExpectationSuite
+
+    batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+    suite = ExpectationSuite(name=name, expectations=list(expectations))
+    return batch.get_batch(batch_parameters={"dataframe": frame}).validate(suite)
+
+
+def _narrow(check: Check) -> list[tuple[list[str], list[Any]]]:
+    """Expectations with the columns that they look at, those of the whole table first.
+
+    For every expectation the library copies all columns of the rows that it looks at; in a long frame that is most of
+    the work. In a short one, a suite for each column would be.
+    """
+    everything = list(check.frame.columns)
+    if len(check.frame) < _LONG_ROWS:
+        return [(everything, list(check.expectations))]
+    groups: dict[tuple[str, ...], list[Any]] = {tuple(everything): []}
+    for expectation in check.expectations:
+        named = _find_columns(expectation)
+        is_narrow = bool(named) and set(named) <= set(everything)
+        groups.setdefault(named if is_narrow else tuple(everything), []).append(expectation)
+    return [(list(columns), expectations) for columns, expectations in groups.items() if expectations]
+
+
+def _find_columns(expectation: Any) -> tuple[str, ...]:
+    single = [getattr(expectation, name, None) for name in ("column", "column_A", "column_B")]
+    return tuple(
+        name for name in [*single, *(getattr(expectation, "column_list", None) or ())] if isinstance(name, str)
     )
 
 

@@ -273,3 +273,22 @@ def test_an_empty_snapshot_fails(model: Model, settings: Settings) -> None:
     rows = training_rows(model, settings).slice(0, 0)
     report = validate_snapshot(model, snapshot_of(settings, rows), settings=settings, run_id="r")
     assert ("expect_table_row_count_to_be_between", None) in names(report.failed)
+
+
+def test_a_long_table_is_checked_like_a_short_one(model: Model, settings: Settings) -> None:
+    """Above some length each column is checked by itself; what is found is the same."""
+    days = [order(n, order_id=f"o{n}", placed_at=datetime(2024, 1, 1, tzinfo=UTC)) for n in range(30_000)]
+    days[7] |= {"amount": -1.0, "country": "XX", "order_id": "o8"}
+    write_landed(settings, days)
+    long = check(model, settings)
+    write_landed(settings, days[:1000])
+    short = check(model, settings)
+    assert (long.rows, short.rows) == (30_000, 1000)
+    assert long.checked == short.checked
+    assert names(long.failed) == names(short.failed)
+    assert len(long.failed) == 3
+    kept = json.loads(Path(long.results_path).read_text())["results"][0]
+    assert len(kept["results"]) == long.checked
+    assert kept["statistics"]["unsuccessful_expectations"] == 3
+    assert kept["success"] is False
+    assert Path(long.docs_path).read_text().count("values must belong to this set") == 1
