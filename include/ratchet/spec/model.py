@@ -138,6 +138,23 @@ class ModelSpec(Spec):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _check_times(self) -> Self:
+        own = [("columns", self.columns, time) for time in (self.event_time, self.label.available_time)]
+        further = [
+            (f"tables.{name}.columns", table.columns, time)
+            for name, table in self.tables.items()
+            for time in (table.event_time, table.available_time)
+        ]
+        for where, columns, time in own + further:
+            if time in columns and columns[time].type != "timestamp":
+                message = (
+                    f"{where}.{time}.type: {time} is when something happened or was known, found {columns[time].type}; "
+                    "expected timestamp (a date in the source is read as its midnight, UTC)"
+                )
+                raise ValueError(message)
+        return self
+
     @property
     def metric(self) -> str:
         """The metric that decides."""
