@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ratchet.data.casting import cast_column
 from include.ratchet.spec.tables import ColumnSpec
 
 Finding = tuple[pa.Array, str]
@@ -34,9 +35,8 @@ def _check_column(name: str, values: pa.ChunkedArray, spec: ColumnSpec) -> Itera
     if spec.min is not None or spec.max is not None:
         yield from _check_range(name, _measure(values), spec)
     if spec.values is not None:
-        text = values.cast(pa.string())
-        strange = pc.invert(pc.is_in(text, pa.array(spec.values, pa.string()), skip_nulls=False))
-        breach = pc.and_(strange, pc.is_valid(text))
+        allowed = cast_column(pa.array(spec.values, pa.string()), values.type).values
+        breach = pc.and_(pc.invert(pc.is_in(values, allowed)), pc.is_valid(values))
         if pc.any(breach, min_count=0).as_py():
             yield breach, f"{name}: not one of {', '.join(spec.values)}"
 

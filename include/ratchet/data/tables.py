@@ -17,6 +17,12 @@ from include.ratchet.settings import Settings
 PARTITION_COLUMN = "_partition"
 """The technical column of every landed row: the key of its partition."""
 _ATTEMPTS = 40
+_FOREVER = "interval 36500 days"
+_CONFIGURATION = {
+    # By default a table forgets its versions after a month; a model must be reproducible for as long as it is known.
+    "delta.logRetentionDuration": _FOREVER,
+    "delta.deletedFileRetentionDuration": _FOREVER,
+}
 _Result = TypeVar("_Result")
 
 
@@ -120,7 +126,7 @@ class Table:
         if delta is None:
             write_deltalake(
                 self.location, rows, mode="error", partition_by=[PARTITION_COLUMN], commit_properties=properties,
-                storage_options=self._options or None,
+                storage_options=self._options or None, configuration=_CONFIGURATION,
             )  # fmt: skip
             return 0
         listed = ", ".join(f"'{key}'" for key in keys)

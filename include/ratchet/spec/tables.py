@@ -68,6 +68,13 @@ class ColumnSpec(Spec):
     max_null_share: float | None = Field(default=None, ge=0, le=1)
     """At most this share of a partition may be null."""
 
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if (self.min is not None or self.max is not None) and self.type not in ("integer", "float", "string"):
+            message = f"min and max bound numbers, and the length of text; found type {self.type}. Take them out."
+            raise ValueError(message)
+        return self
+
 
 class QualitySpec(Spec):
     """What a landed partition must look like as a whole."""

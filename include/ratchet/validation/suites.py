@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from include.ratchet.data.casting import ARROW_TYPES, cast_column
 from include.ratchet.spec import Model, Partition
 from include.ratchet.spec.modules import load_function
 from include.ratchet.spec.tables import ColumnSpec, Severity, TableSpec
@@ -58,7 +59,7 @@ def _expect_column(name: str, column: ColumnSpec, *, has_nulls: bool, is_outcome
                 column=name, min_value=column.min, max_value=column.max, severity=severity
             )
     if column.values is not None:
-        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=list(column.values), severity=severity)
+        yield gxe.ExpectColumnValuesToBeInSet(column=name, value_set=_read_values(column), severity=severity)
 
 
 def expect_keys(keys: Sequence[str]) -> Any:
@@ -146,6 +147,12 @@ def load_own(model: Model, table: str) -> list[Any]:
     if not Path(model.folder / EXPECTATIONS_FILE).is_file():
         return []
     return list(load_function(model, EXPECTATIONS_FILE, "expectations")(table))
+
+
+def _read_values(column: ColumnSpec) -> list[Any]:
+    """The allowed values as the column's type."""
+    texts = pa.array(column.values or (), pa.string())
+    return list(cast_column(texts, ARROW_TYPES[column.type]).values.to_pylist())
 
 
 def _whole(bound: float | None) -> int | None:

@@ -166,3 +166,19 @@ def test_integers_may_come_for_a_column_of_floats(model: Model) -> None:
     rows = batch_of([order(1, 2)]).table.append_column("score", pa.array([1], pa.int32()))
     clean = clean_batch(batch_of(rows), frame_table(model, "orders", known), [day(model, 2)])
     assert clean.table["score"].type == pa.float64()
+
+
+def test_allowed_values_are_of_the_columns_type(tmp_path: Path) -> None:
+    columns = {**SPEC["columns"], "items": {"type": "integer", "values": ["1", "2"]}}
+    model = write_model(tmp_path, {"columns": columns})
+    rows = [order(1, 2, items=1), order(2, 2, items=3), order(3, 2, items=None)]
+    clean = clean_batch(batch_of(rows), frame_table(model, "orders", None), [day(model, 2)])
+    assert [row.reason for row in clean.quarantined] == ["items: not one of 1, 2"]
+
+
+def test_bounds_of_text_are_bounds_of_its_length(tmp_path: Path) -> None:
+    columns = {**SPEC["columns"], "country": {"type": "string", "min": 2, "max": 2}}
+    model = write_model(tmp_path, {"columns": columns})
+    rows = [order(1, 2, country="FR"), order(2, 2, country="FRA"), order(3, 2, country="")]
+    clean = clean_batch(batch_of(rows), frame_table(model, "orders", None), [day(model, 2)])
+    assert [row.reason for row in clean.quarantined] == ["country: above 2", "country: below 2"]

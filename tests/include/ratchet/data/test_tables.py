@@ -56,3 +56,19 @@ def test_duckdb_reads_the_files_without_an_extension(table: Table) -> None:
     assert [str(key) for key, _ in found] == [row[PARTITION_COLUMN] for row in expected]
     assert [total for _, total in found] == [row["amount_sum"] for row in expected]
     assert pc.sum(rows["amount"]).as_py() == sum(total for _, total in found)
+
+
+def test_versions_are_kept_for_as_long_as_models_are(table: Table) -> None:
+    configuration = table.open().metadata().configuration
+    assert configuration["delta.logRetentionDuration"] == "interval 36500 days"
+    assert configuration["delta.deletedFileRetentionDuration"] == "interval 36500 days"
+
+
+def test_old_versions_outlive_checkpoints(model: Model, settings: Settings) -> None:
+    """The log is folded into a checkpoint every hundred commits; what is before it stays readable."""
+    table = Table(settings, "orders", "orders")
+    for number in range(103):
+        write_rows(model, [order(1, amount=float(number))])
+        land_day(model, 1, settings)
+    assert table.version() == 102
+    assert [table.read(version=version)["amount"][0].as_py() for version in (0, 57, 102)] == [0.0, 57.0, 102.0]

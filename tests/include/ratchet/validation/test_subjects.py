@@ -292,3 +292,19 @@ def test_a_long_table_is_checked_like_a_short_one(model: Model, settings: Settin
     assert kept["statistics"]["unsuccessful_expectations"] == 3
     assert kept["success"] is False
     assert Path(long.docs_path).read_text().count("values must belong to this set") == 1
+
+
+def test_allowed_values_and_lengths_are_of_the_columns_type(tmp_path: Path, settings: Settings) -> None:
+    columns = {
+        **SPEC["columns"],
+        "items": {"type": "integer", "values": ["1", "2"]},
+        "country": {"type": "string", "min": 2, "max": 2},
+    }
+    model = write_model(tmp_path, {"columns": columns})
+    write_landed(settings, [order(n, items=1 + n % 2) for n in range(9)])
+    assert check(model, settings).passed
+    write_landed(settings, [order(1, items=3, country="FRA")])
+    assert names(check(model, settings).failed) == {
+        ("expect_column_values_to_be_in_set", "items"),
+        ("expect_column_value_lengths_to_be_between", "country"),
+    }
