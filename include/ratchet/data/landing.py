@@ -90,7 +90,7 @@ def land_many(
         settings: where the tables are.
         connections: addresses and credentials of sources.
         run_id: noted in the table's log and in the quarantine.
-        progress: called after each partition that was read.
+        progress: called once for each partition asked for, when it has been read.
 
     Raises:
         PartitionUnavailableError: the source has none of the partitions.
@@ -98,14 +98,21 @@ def land_many(
     """
     landing = _Landing(model, table, Table(settings, model.name, table), settings, run_id)
     source = open_source(model, table, connections)
+    asked = {STATIC_KEY} if model.spec.table(table).is_static else {partition.key for partition in partitions}
+    untold = set(asked)
+
+    def tell(partition: Partition) -> None:
+        if progress is not None and partition.key in untold:
+            untold.remove(partition.key)
+            progress(partition)
+
     done: dict[Partition, datetime] = {}
     # Again after the commit: a run that landed a neighbour meanwhile saw this one's partitions as little as this one
     # saw its; whichever of the two comes second merges the labels of both.
     while pending := find_newer(landing.plan(partitions, as_of_of), done):
         for chunk in chunk_reads(pending, _COMMIT_PARTITIONS):
-            landing.land(_read_batches(source, chunk, landing.absences, progress))
+            landing.land(_read_batches(source, chunk, landing.absences, tell))
         done |= pending
-    asked = {STATIC_KEY} if model.spec.table(table).is_static else {partition.key for partition in partitions}
     report = landing.report(asked)
     _check_limit(model, table, [*report.partitions, *report.late], settings)
     return report
@@ -115,7 +122,7 @@ def _read_batches(
     source: Source,
     plan: Mapping[Partition, datetime],
     absences: list[PartitionUnavailableError],
-    progress: Callable[[Partition], None] | None,
+    tell: Callable[[Partition], None],
 ) -> Batches:
     batches = {}
     for partition, as_of in plan.items():
@@ -123,8 +130,7 @@ def _read_batches(
             batches[partition] = (source.read(partition, as_of), as_of)
         except PartitionUnavailableError as absence:
             absences.append(absence)
-        if progress is not None:
-            progress(partition)
+        tell(partition)
     return batches
 
 

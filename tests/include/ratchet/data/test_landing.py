@@ -171,14 +171,15 @@ def test_a_batch_is_one_commit(model: Model, settings: Settings) -> None:
     assert report.unavailable == ("2024-01-09", "2024-01-10", "2024-01-11")
 
 
-def test_progress_is_told_for_every_partition(model: Model, settings: Settings) -> None:
+def test_progress_is_told_once_for_every_partition_asked_for(model: Model, settings: Settings) -> None:
     write_rows(model, JANUARY)
+    land_days(model, [1, 2], settings)
     seen: list[str] = []
     land_many(
-        model, "orders", [day(model, 1), day(model, 2)], lambda p: p.end, settings=settings,
+        model, "orders", [day(model, number) for number in (3, 4, 20)], lambda p: p.end, settings=settings,
         connections=NO_CONNECTIONS, run_id="test", progress=lambda partition: seen.append(partition.key),
     )  # fmt: skip
-    assert seen == ["2024-01-01", "2024-01-02"]
+    assert seen == ["2024-01-03", "2024-01-04", "2024-01-20"]
 
 
 def test_a_source_without_the_partition_is_told_clearly(model: Model, settings: Settings) -> None:
