@@ -78,7 +78,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     }
     layout = start_stack(folder / "home", environ, {}, print)
     try:
-        yield Stack(layout, environ, AirflowClient.of(layout), slack)
+        with AirflowClient.of(layout) as client:
+            yield Stack(layout, environ, client, slack)
     finally:
         stop_stack(folder / "home")
         slack.close()

@@ -38,8 +38,8 @@ def demo(
     is_done = False
     try:
         layout = start_stack(home, os.environ, {}, console.print)
-        show = _Show(AirflowClient.of(layout), layout, started)
-        summary = _drive(show, open_workspace())
+        with AirflowClient.of(layout) as client:
+            summary = _drive(_Show(client, layout, started), open_workspace())
         is_done = True
     finally:
         if not was_running and not (is_done and stay):

@@ -51,18 +51,17 @@ def backfill_model(
         StackError: no stack runs, or Airflow refuses.
         ValueError: a text is no partition.
     """
-    client = AirflowClient.of(read_layout(settings.home))
     begin, end = partition_of(model.spec, first), partition_of(model.spec, last)
     wanted = [partition.key for partition in partitions_between(model.spec, begin, end)]
     if not wanted:
         message = f"the range ends ({last}) before it begins ({first}); swap the two"
         raise ValueError(message)
     dag = f"ingest_{model.name}"
-    client.wait_for_dag(dag)
-    _run_backfill(client, dag, begin.key, end.key, lambda done, _: progress("ingest", done, len(wanted)))
-    missing = _missing(settings, model, wanted)
-    repaired = _repair(client, dag, missing, settings, model)
-    trainings = _train(client, model, begin.key, end.key, progress) if train else {}
+    with AirflowClient.of(read_layout(settings.home)) as client:
+        client.wait_for_dag(dag)
+        _run_backfill(client, dag, begin.key, end.key, lambda done, _: progress("ingest", done, len(wanted)))
+        repaired = _repair(client, dag, _missing(settings, model, wanted), settings, model)
+        trainings = _train(client, model, begin.key, end.key, progress) if train else {}
     absent = _missing(settings, model, wanted)
     return BackfillReport(len(wanted), len(wanted) - len(absent), repaired, tuple(absent), trainings)
 

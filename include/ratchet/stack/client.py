@@ -26,6 +26,12 @@ class AirflowClient:
         """A client of the embedded stack."""
         return cls(layout.airflow_url, LOGIN, layout.secrets["admin"])
 
+    def __enter__(self) -> AirflowClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._http.close()
+
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Call an endpoint below `/api/v2` and return its JSON.
 
