@@ -14,6 +14,8 @@ from include.ratchet.errors import ModelNotFoundError, SpecError
 from include.ratchet.spec.model import Model, ModelSpec
 
 SPEC_FILE = "model.yaml"
+_TAGS = {"int", "float", "choice", "[key]"}
+"""Parts of pydantic's locations that are no keys of the file."""
 
 try:
     from yaml import CSafeLoader as _Loader
@@ -87,7 +89,7 @@ def _explain(path: Path, text: str, raw: Any, error: ValidationError) -> str:
 
 
 def _explain_one(path: Path, text: str, problem: dict[str, Any]) -> str:
-    location = tuple(part for part in problem["loc"] if part not in {"IntRange", "FloatRange", "Choice", "[key]"})
+    location = tuple(part for part in problem["loc"] if part not in _TAGS)
     key = ".".join(str(part) for part in location) or "spec"
     where = f"{path}:{_line(text, location)}: {key}"
     message = str(problem["msg"]).removeprefix("Value error, ")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration, format_duration
@@ -99,13 +99,25 @@ def _check_bounds(bounds: tuple[float, float], log: bool) -> None:
         raise ValueError(message)
 
 
-Distribution = Annotated[IntRange | FloatRange | Choice, Field(union_mode="left_to_right")]
+def _kind_of_domain(value: Any) -> str | None:
+    found = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return next((kind for kind in ("int", "float", "choice") if kind in found), None)
+
+
+Domain = Annotated[
+    Annotated[IntRange, Tag("int")] | Annotated[FloatRange, Tag("float")] | Annotated[Choice, Tag("choice")],
+    Discriminator(
+        _kind_of_domain,
+        custom_error_type="domain",
+        custom_error_message="expected one of int, float and choice, such as {float: [0.01, 1], log: true}",
+    ),
+]
 
 
 class CandidateSpec(Spec):
     """One kind of estimator that competes. The model's `estimator.py` builds it from its name and parameters."""
 
-    space: dict[ColumnName, Distribution] = Field(default_factory=dict)
+    space: dict[ColumnName, Domain] = Field(default_factory=dict)
     params: dict[ColumnName, str | int | float | bool | None] = Field(default_factory=dict)
     """Parameters that are not searched."""
 
