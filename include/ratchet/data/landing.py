@@ -7,7 +7,7 @@ a row; which run wrote what is in the table's log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -96,97 +96,99 @@ def land_many(
         PartitionUnavailableError: the source has none of the partitions.
         QuarantineLimitError: partitions went over the limit; the others were landed.
     """
-    landing = _Landing(model, table, Table(settings, model.name, table), settings, run_id)
+    landing = _Landing(model, table, settings, run_id, partitions, as_of_of, progress or (lambda _: None))
     source = open_source(model, table, connections)
-    asked = {STATIC_KEY} if model.spec.table(table).is_static else {partition.key for partition in partitions}
-    untold = set(asked)
-
-    def tell(partition: Partition) -> None:
-        if progress is not None and partition.key in untold:
-            untold.remove(partition.key)
-            progress(partition)
-
     done: dict[Partition, datetime] = {}
     # Again after the commit: a run that landed a neighbour meanwhile saw this one's partitions as little as this one
     # saw its; whichever of the two comes second merges the labels of both.
-    while pending := find_newer(landing.plan(partitions, as_of_of), done):
+    while pending := find_newer(landing.plan(), done):
         for chunk in chunk_reads(pending, _COMMIT_PARTITIONS):
-            landing.land(_read_batches(source, chunk, landing.absences, tell))
+            landing.land(landing.read(source, chunk))
         done |= pending
-    report = landing.report(asked)
+    report = landing.report()
     _check_limit(model, table, [*report.partitions, *report.late], settings)
     return report
-
-
-def _read_batches(
-    source: Source,
-    plan: Mapping[Partition, datetime],
-    absences: list[PartitionUnavailableError],
-    tell: Callable[[Partition], None],
-) -> Batches:
-    batches = {}
-    for partition, as_of in plan.items():
-        try:
-            batches[partition] = (source.read(partition, as_of), as_of)
-        except PartitionUnavailableError as absence:
-            absences.append(absence)
-        tell(partition)
-    return batches
 
 
 class _Landing:
     """One call's work on one table, commit after commit."""
 
-    def __init__(self, model: Model, table: str, target: Table, settings: Settings, run_id: str) -> None:
-        self.target = target
-        self.absences: list[PartitionUnavailableError] = []
+    def __init__(
+        self,
+        model: Model,
+        table: str,
+        settings: Settings,
+        run_id: str,
+        partitions: Sequence[Partition],
+        as_of_of: Callable[[Partition], datetime],
+        progress: Callable[[Partition], None],
+    ) -> None:
         self._model, self._table, self._run_id = model, table, run_id
+        self._target = Table(settings, model.name, table)
         self._quarantine = quarantine_table(settings, model.name, table)
+        self._partitions, self._as_of_of, self._progress = partitions, as_of_of, progress
+        is_static = model.spec.table(table).is_static
+        self._keys = {STATIC_KEY} if is_static else {partition.key for partition in partitions}
+        self._untold = set(self._keys)
+        self._asked: dict[str, datetime] = {}
+        self._absences: list[PartitionUnavailableError] = []
         self._counts: dict[str, PartitionCounts] = {}
         self._new_columns: dict[str, None] = {}
-        self._asked: dict[str, datetime] = {}
         self._version: int | None = None
 
-    def plan(self, partitions: Sequence[Partition], as_of_of: Callable[[Partition], datetime]) -> Reads:
+    def plan(self) -> Reads:
         """What is to be read of the table as it stands now."""
-        plan = plan_reads(self._model, self._table, partitions, as_of_of, self.target.open(), self._asked)
-        self._asked = {partition.key: as_of_of(partition) for partition in partitions}
+        plan = plan_reads(self._model, self._table, self._partitions, self._as_of_of, self._target.open(), self._asked)
+        self._asked = {partition.key: self._as_of_of(partition) for partition in self._partitions}
         return plan
+
+    def read(self, source: Source, plan: Reads) -> Batches:
+        """What the source has of some partitions."""
+        batches = {}
+        for partition, as_of in plan.items():
+            try:
+                batches[partition] = (source.read(partition, as_of), as_of)
+            except PartitionUnavailableError as absence:
+                self._absences.append(absence)
+            if partition.key in self._untold:
+                self._untold.remove(partition.key)
+                self._progress(partition)
+        return batches
 
     def land(self, batches: Batches) -> None:
         """Merge and commit, again for as long as another writer is faster; the source is not asked again."""
         if not batches:
             return
-        folded, version = retry_commits(lambda: self._attempt(batches), self.target.name)
+        folded, version = retry_commits(lambda: self._attempt(batches), self._target.name)
         for counts in folded.counts:
             before = self._counts.get(counts.partition)
             self._counts[counts.partition] = counts if before is None else counts.after(before)
         self._new_columns |= dict.fromkeys(folded.new_columns)
         self._version = version if version is not None else self._version
 
-    def report(self, asked: Collection[str]) -> LandingReport:
+    def report(self) -> LandingReport:
         """What became of the partitions asked for.
 
         Raises:
             PartitionUnavailableError: the source had none of them.
         """
-        own = tuple(counts for key, counts in sorted(self._counts.items()) if key in asked)
+        own = tuple(counts for key, counts in sorted(self._counts.items()) if key in self._keys)
         if not own:
-            raise self.absences[-1]
+            raise self._absences[-1]
         return LandingReport(
             model=self._model.name,
             table=self._table,
             run_id=self._run_id,
-            version=self._version if self._version is not None else self.target.version(),
+            version=self._version if self._version is not None else self._target.version(),
             is_changed=self._version is not None,
             new_columns=tuple(self._new_columns),
             partitions=own,
-            late=tuple(counts for key, counts in sorted(self._counts.items()) if key not in asked),
-            unavailable=tuple(sorted(set(asked) - self._counts.keys())),
+            late=tuple(counts for key, counts in sorted(self._counts.items()) if key not in self._keys),
+            unavailable=tuple(sorted(self._keys - self._counts.keys())),
         )
 
     def _attempt(self, batches: Batches) -> tuple[FoldResult, int | None]:
-        delta = self.target.open()
+        delta = self._target.open()
         standing = _read_standing(self._model, self._table, batches, delta)
         folded = fold_batches(self._model, self._table, batches, standing)
         keep_quarantined(self._quarantine, folded.quarantined, self._run_id)
@@ -202,7 +204,7 @@ class _Landing:
             name, asked = asked_mark(key), int(self._asked[key].timestamp())
             marks[name] = max(asked, read_mark(delta, name) or asked)
         rows = pa.concat_tables(tables, promote_options="default")
-        return self.target.commit(delta, rows, list(folded.changed), {"run": self._run_id}, marks)
+        return self._target.commit(delta, rows, list(folded.changed), {"run": self._run_id}, marks)
 
 
 def _leave_refused(
