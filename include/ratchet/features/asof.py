@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Integers: TypeAlias = npt.NDArray[np.int64]
+_FEW = 64
 _LONG_AGO = -(2**62)  # far enough from the smallest integer that a window's length can be taken off
 
 
@@ -36,6 +37,7 @@ class Codes:
 
     def __init__(self, columns: Sequence[pa.Array]) -> None:
         self._values = [pc.unique(column.drop_null()) for column in columns]
+        self._places: dict[int, dict[Any, int]] = {}
         self._compact: Integers | None = None
         raw = self._combine(columns)
         if len(columns) > 1:
@@ -50,11 +52,21 @@ class Codes:
     def _combine(self, columns: Sequence[pa.Array]) -> Integers:
         total = np.zeros(len(columns[0]), np.int64)
         is_known = np.ones(len(columns[0]), bool)
-        for values, column in zip(self._values, columns, strict=True):
-            found = to_integers(pc.index_in(column, value_set=values, skip_nulls=True), -1)
+        for number, (values, column) in enumerate(zip(self._values, columns, strict=True)):
+            if len(column) <= _FEW:
+                places = self._place_of(number)
+                found = np.array([places.get(value, -1) for value in column.to_pylist()], np.int64)
+            else:
+                found = to_integers(pc.index_in(column, value_set=values, skip_nulls=True), -1)
             is_known &= found >= 0
             total = total * max(len(values), 1) + found
         return np.where(is_known, total, -1)
+
+    def _place_of(self, number: int) -> dict[Any, int]:
+        """A key column's values by value: Arrow would lay out its table of them anew at every call."""
+        if number not in self._places:
+            self._places[number] = {value: i for i, value in enumerate(self._values[number].to_pylist())}
+        return self._places[number]
 
     def _compress(self, raw: Integers) -> Integers:
         if self._compact is None:

@@ -37,7 +37,8 @@ class Definition:
         context: columns of slices, sensitive attributes and baselines that are no features, in order.
         entities: the rows to compute features for.
         joins: in the order of their first use.
-        frame: `_row`, context and features, over the entity rows and the joins' columns.
+        wide: the entity rows together with the joins' columns.
+        frame: `_row`, context and features, over `wide`.
     """
 
     model: Model
@@ -45,6 +46,7 @@ class Definition:
     context: tuple[str, ...]
     entities: ir.Table
     joins: tuple[Join, ...]
+    wide: ir.Table
     frame: ir.Table
 
     @cached_property
@@ -145,7 +147,7 @@ def plan_features(model: Model, declared: object) -> Definition:
     places = _Places(collector.found)
     columns = {name: _resolve(model, name, expression, wide, places) for name, expression in declared.columns.items()}
     frame = wide.select(ROW, *context, **columns)
-    return Definition(model, {name: frame[name].type() for name in columns}, context, entities, joins, frame)
+    return Definition(model, {name: frame[name].type() for name in columns}, context, entities, joins, wide, frame)
 
 
 def compile_sql(expression: ir.Table) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import duckdb
 import ibis.expr.datatypes as dt
@@ -20,7 +19,26 @@ from include.ratchet.features.schema import column_types, source_name
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 
+_PIECE_ROWS = 65_536
 _SQL_TYPES = {"string": "VARCHAR", "int64": "BIGINT", "float64": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE"}
+
+
+class Slot:
+    """A table that stands for whatever rows it holds at the time of a query."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self.rows = rows
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The rows, in pieces that several threads can take."""
+        return self.rows.to_reader(max_chunksize=_PIECE_ROWS).__arrow_c_stream__(requested_schema)
+
+
+class Statement(NamedTuple):
+    """A prepared query and the columns of its result."""
+
+    query: str
+    schema: pa.Schema
 
 
 class Engine:
@@ -98,14 +116,25 @@ class Engine:
             )
         return self.connection.table(name)
 
-    @contextmanager
-    def lend(self, name: str, rows: pa.Table) -> Iterator[None]:
-        """Make rows in memory readable under a name for a while."""
-        self.connection.register(name, rows)
-        try:
-            yield
-        finally:
-            self.connection.unregister(name)
+    def open_slot(self, name: str, schema: pa.Schema) -> Slot:
+        """A table of this session whose rows are handed over from memory, as often as they change."""
+        slot = Slot(schema.empty_table())
+        self.connection.register(name, slot)
+        return slot
+
+    def prepare(self, name: str, query: str, schema: pa.Schema) -> Statement:
+        """Plan a query once."""
+        self.connection.execute(f"PREPARE {name} AS {query}")
+        return Statement(f"EXECUTE {name}", schema)
+
+    def run(self, statement: Statement, *, few: bool) -> pa.Table:
+        """The result of a prepared query; `few` rows are fetched one by one, which is faster for them by far."""
+        if not few:
+            return self.fetch(statement.query)
+        rows = self.connection.execute(statement.query).fetchall()
+        columns = zip(*rows, strict=True) if rows else [()] * len(statement.schema)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, statement.schema, strict=True)]
+        return pa.table(arrays, schema=statement.schema)
 
     def store(self, name: str, query: str) -> int:
         """Keep a query's result as a table of this session.
@@ -138,8 +167,9 @@ def literal(text: str) -> str:
 
 def convert(column: str, found: str, kind: dt.DataType) -> str:
     """The SQL that turns a column of one type into a declared one; instants become naive and UTC."""
-    if kind.is_timestamp() and found == "TIMESTAMP WITH TIME ZONE":
-        return f"make_timestamp(epoch_us({column}))"  # a cast would ask the calendar of the session's zone for each row
+    if kind.is_timestamp() and found.startswith(("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")):
+        # Straight from one to the other, a cast would ask the calendar of the session's zone for each row.
+        return f"make_timestamp(epoch_us(CAST({column} AS TIMESTAMPTZ)))"
     target = _sql_type(kind)
     return column if found == target else f"CAST({column} AS {target})"
 

@@ -137,4 +137,5 @@ def prove_rows(join: str, rows_in: int, rows_out: int) -> None:
 
 def one_chunk(table: pa.Table, name: str) -> pa.Array:
     """A table's column as one array."""
-    return table[name].combine_chunks()
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -17,8 +17,10 @@ ROWS = st.lists(st.tuples(KEYS, st.sampled_from([1, 2, None]), st.integers(-5, 5
         st.tuples(st.sampled_from(["a", "b", "zz", None]), st.sampled_from([1, 2, 3, None]), st.integers(-6, 6)),
         max_size=20,
     ),
+    repeat=st.sampled_from([1, 100]),
 )
-def test_a_place_counts_the_rows_of_a_key_known_before(rows: list, probes: list) -> None:
+def test_a_place_counts_the_rows_of_a_key_known_before(rows: list, probes: list, repeat: int) -> None:
+    probes = probes * repeat  # a few probes are looked up one by one, many all together
     columns = [pa.array([row[i] for row in rows], kind) for i, kind in ((0, pa.string()), (1, pa.int64()))]
     timeline = Timeline(pa.array([row[2] for row in rows], pa.int64()))
     codes = Codes(columns)

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from include.ratchet.features import Inputs, scoring_rows, training_rows
-from include.ratchet.features.attach import prepare_joins
+from include.ratchet.features.assembly import Assembly
 from include.ratchet.features.definition import define
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.entities import complete_rows
-from include.ratchet.features.frames import join_features
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from tests.include.ratchet.features.rides import (
@@ -38,11 +37,9 @@ fixtures_may_repeat = settings(
 
 def join_rows(model: Model, inputs: Inputs, rows: pa.Table, limits: Settings, budget: str) -> pa.Table:
     """Features with a memory budget of one's own: with none, every join is left to the query engine."""
-    definition = define(model)
     with Engine(limits) as engine:
         engine.bind_inputs(model, inputs)
-        joins = prepare_joins(engine, definition, budget)
-        return join_features(engine, definition, joins, complete_rows(model, rows), model.spec.keys)
+        return Assembly(engine, define(model), budget).assemble(complete_rows(model, rows), model.spec.keys)
 
 
 def is_trained_on(row: Row) -> bool:
