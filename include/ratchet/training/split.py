@@ -99,10 +99,9 @@ def _by_chance(table: pa.Table, spec: ModelSpec) -> Split:
     rows = np.arange(table.num_rows)
     groups = label_array(table, spec) if split.by == "stratified" else None
     try:
-        rest, test = train_test_split(rows, test_size=split.test_share, random_state=seed, stratify=groups)
-        share = split.validation_share / (1 - split.test_share)
+        rest, test = train_test_split(rows, test_size=round(split.test_share * len(rows)), random_state=seed, stratify=groups)
         strata: Any = groups[rest] if groups is not None else None
-        train, validation = train_test_split(rest, test_size=share, random_state=seed, stratify=strata)
+        train, validation = train_test_split(rest, test_size=round(split.validation_share * len(rows)), random_state=seed, stratify=strata)
     except ValueError as error:
         message = f"{spec.name}: {table.num_rows} labelled rows cannot be split ({error}); ingest more history"
         raise TooFewRowsError(message) from error
