@@ -14,7 +14,7 @@ ledger = Table(
     "ledger",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("idempotency_key", String(250), nullable=False, unique=True),
+    Column("idempotency_key", String(700), nullable=False, unique=True),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     Column("model", String(63), nullable=False),
     Column("segment", String(300), nullable=False),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Update, select
 from sqlalchemy.exc import IntegrityError
 
 from include.ratchet.errors import LedgerConflictError, NothingToRevertError
@@ -64,6 +64,10 @@ class AliasState:
 
     version: int
     as_of: datetime | None
+
+
+class _MovedError(Exception):
+    """The champion moved between reading and writing it."""
 
 
 def record(entry: Entry, settings: Settings) -> int:
@@ -122,8 +126,8 @@ def move_champion(entry: Entry, expected: int | None, settings: Settings) -> dic
         try:
             with engine.begin() as connection:
                 return _move(connection, entry, expected)
-        except IntegrityError:
-            # Two first promotions at once: the other one's row is there now, and this one sees it.
+        except (IntegrityError, _MovedError):
+            # Another move came in between; looking again, this one sees it and says so.
             if attempt == 2:
                 raise
     return {}
@@ -155,9 +159,16 @@ def _move(connection: Connection, entry: Entry, expected: int | None) -> dict[st
     champion = before.get(CHAMPION)
     _check_move(entry, champion, expected)
     row = _append(connection, entry)
-    _set_alias(connection, entry.key, CHAMPION, AliasState(entry.version or 0, entry.as_of), row)
-    if champion is not None and champion.version != entry.version:
-        _set_alias(connection, entry.key, PREVIOUS, champion, row)
+    values = {"version": entry.version, "as_of": entry.as_of, "ledger_id": row}
+    if champion is None:
+        # Never an update: of two first promotions the slower one must fail on the key, look again and lose.
+        connection.execute(aliases.insert().values(**_identity(entry.key, CHAMPION), **values))
+    else:
+        swap = _update(entry.key, CHAMPION).where(aliases.c.version == champion.version)
+        if connection.execute(swap.values(values)).rowcount == 0:
+            raise _MovedError
+        if champion.version != entry.version:
+            _set_previous(connection, entry.key, champion, row)
     return _aliases(connection, entry.key)
 
 
@@ -206,11 +217,19 @@ def _aliases(connection: Connection, key: ModelKey, *, lock: bool = False) -> di
     return {row["alias"]: AliasState(row["version"], _utc(row["as_of"])) for row in rows}
 
 
-def _set_alias(connection: Connection, key: ModelKey, alias: str, state: AliasState, row: int) -> None:
-    identity = (aliases.c.model == key.model, aliases.c.segment == key.segment, aliases.c.alias == alias)
+def _set_previous(connection: Connection, key: ModelKey, state: AliasState, row: int) -> None:
+    """Only ever called after the champion's row was swapped, and so is this transaction's until it ends."""
     values = {"version": state.version, "as_of": state.as_of, "ledger_id": row}
-    if connection.execute(aliases.update().where(*identity).values(values)).rowcount == 0:
-        connection.execute(aliases.insert().values(model=key.model, segment=key.segment, alias=alias, **values))
+    if connection.execute(_update(key, PREVIOUS).values(values)).rowcount == 0:
+        connection.execute(aliases.insert().values(**_identity(key, PREVIOUS), **values))
+
+
+def _identity(key: ModelKey, alias: str) -> dict[str, str]:
+    return {"model": key.model, "segment": key.segment, "alias": alias}
+
+
+def _update(key: ModelKey, alias: str) -> Update:
+    return aliases.update().where(*(aliases.c[name] == value for name, value in _identity(key, alias).items()))
 
 
 def _entry(row: Mapping[Any, Any]) -> Entry:

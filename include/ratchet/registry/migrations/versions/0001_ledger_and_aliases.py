@@ -12,7 +12,7 @@ def upgrade() -> None:
     op.create_table(
         "ledger",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("idempotency_key", sa.String(250), nullable=False, unique=True),
+        sa.Column("idempotency_key", sa.String(700), nullable=False, unique=True),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("model", sa.String(63), nullable=False),
         sa.Column("segment", sa.String(300), nullable=False),

