@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +44,7 @@ class Stack:
     def finish(self, dag_id: str, run_id: str, timeout_s: float = 300) -> str:
         deadline = time.monotonic() + timeout_s
         while (state := self.client.run(dag_id, run_id)["state"]) not in FINISHED:
-            assert time.monotonic() < deadline, self.tasks(dag_id, run_id)
+            assert time.monotonic() < deadline, self.explain(dag_id, run_id)
             time.sleep(0.5)
         return state
 
@@ -50,8 +52,15 @@ class Stack:
         """Run to success and return the id."""
         run_id = self.start(dag_id, conf)
         state = self.finish(dag_id, run_id)
-        assert state == "success", self.tasks(dag_id, run_id)
+        assert state == "success", self.explain(dag_id, run_id)
         return run_id
+
+    def explain(self, dag_id: str, run_id: str) -> str:
+        """States of a run's tasks, and the errors in its logs."""
+        states = {name: (one["state"], one["try_number"]) for name, one in self.tasks(dag_id, run_id).items()}
+        logs = (self.layout.home / "airflow/logs" / f"dag_id={dag_id}" / f"run_id={run_id}").rglob("*.log")
+        words = [error for log in logs for error in re.findall(r'"exc_value":"(.*?)","', log.read_text())]
+        return f"{dag_id} {run_id}: {states} {words} (logs in {self.layout.home})"
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
         return {
@@ -61,8 +70,8 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("stack")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="ratchet-system-"))
     slack = SlackServer()
     models = folder / "models"
     add_model(models, "flight_delay")
@@ -83,6 +92,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         stop_stack(folder / "home")
         slack.close()
+        if request.session.testsfailed == 0:
+            shutil.rmtree(folder)
 
 
 def add_model(models: Path, name: str, **changes: dict[str, Any]) -> None:

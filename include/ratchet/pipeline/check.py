@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from include.ratchet.errors import SpecError
-from include.ratchet.features import context_names, feature_names, feature_query
+from include.ratchet.features import feature_query
 from include.ratchet.spec import Model
 from include.ratchet.spec.modules import load_function
 from include.ratchet.training.fit import Candidate, build_estimator
@@ -11,7 +11,7 @@ from include.ratchet.training.proposals import CANDIDATE, fixed_points
 
 
 def check_model(model: Model) -> None:
-    """Load everything that the spec refers to: sources, features, each candidate, columns of slices and baselines.
+    """Load everything that the spec refers to: sources, features with the columns of slices and baselines, candidates.
 
     Raises:
         SpecError: something is missing or cannot be built; the message says where and what to do.
@@ -22,7 +22,6 @@ def check_model(model: Model) -> None:
         if function is not None:
             load_function(model, "sources.py", function)
     feature_query(model)
-    _check_columns(model)
     for point in fixed_points(spec, "tpe", len(spec.training.candidates)):
         name = point.pop(CANDIDATE)
         candidate = Candidate(name, {key.removeprefix(f"{name}."): value for key, value in point.items()})
@@ -36,21 +35,3 @@ def check_model(model: Model) -> None:
                 f"{model.folder / 'estimator.py'}: candidate {name}: found {built!r}; expected something with fit()"
             )
             raise SpecError(message)
-
-
-def _check_columns(model: Model) -> None:
-    evaluation, training = model.spec.evaluation, model.spec.training
-    known = {*feature_names(model), *context_names(model), *model.spec.keys}
-    used = {
-        "evaluation.slices": evaluation.slices,
-        "evaluation.sensitive": evaluation.sensitive,
-        "training.baselines": tuple(name for baseline in training.baselines for name in baseline.rate),
-    }
-    for where, columns in used.items():
-        for column in columns:
-            if column not in known:
-                message = (
-                    f"{model.folder / 'model.yaml'}: {where}: found {column!r}; expected a feature or a column of the "
-                    f"model's table that is known at prediction time: {', '.join(sorted(known))}"
-                )
-                raise SpecError(message)

@@ -73,9 +73,17 @@ def land_partitions(
 
 
 def validate_landed(
-    workspace: Workspace, model: Model, keys: Sequence[str], run_id: str
-) -> tuple[ValidationReport, ...]:
+    workspace: Workspace, model: Model, keys: Sequence[str], run_id: str,
+    tell: Callable[[ValidationReport], None] = lambda report: None,
+) -> tuple[ValidationReport, ...]:  # fmt: skip
     """Validate what has landed of every table, as of the last partition's end.
+
+    Args:
+        workspace: the installation.
+        model: whose data.
+        keys: of the partitions.
+        run_id: the run that asks.
+        tell: hears of every report, before one that failed raises.
 
     Raises:
         ValidationFailedError: an expectation of severity `fail` did not hold.
@@ -88,6 +96,8 @@ def validate_landed(
         )
         for table in model.spec.table_names
     )  # fmt: skip
+    for report in reports:
+        tell(report)
     for report in reports:
         report.raise_for_failures()
     return reports

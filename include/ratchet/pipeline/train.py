@@ -8,6 +8,7 @@ Each step takes the request and finds what earlier steps left in the run's folde
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -85,8 +86,10 @@ def find_twin(workspace: Workspace, request: TrainingRequest) -> Version | None:
     return find_by_fingerprint(request.key, wanted, workspace.settings)
 
 
-def validate(workspace: Workspace, request: TrainingRequest) -> ValidationReport:
-    """Hold the snapshot against its expectations.
+def validate(
+    workspace: Workspace, request: TrainingRequest, tell: Callable[[ValidationReport], None] = lambda report: None
+) -> ValidationReport:
+    """Hold the snapshot against its expectations; `tell` hears of the report before it raises.
 
     Raises:
         ValidationFailedError: one of severity `fail` did not hold.
@@ -96,6 +99,7 @@ def validate(workspace: Workspace, request: TrainingRequest) -> ValidationReport
         model, snapshot_of(workspace, request), settings=workspace.settings, run_id=request.training_id
     )
     folder_of(workspace, request).put_json(VALIDATION, {**report.to_dict(), "passed": report.passed})
+    tell(report)
     report.raise_for_failures()
     return report
 
