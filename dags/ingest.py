@@ -18,6 +18,7 @@ from airflow.sdk import CronPartitionTimetable, Param, dag, task_group
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import INGEST, dag_id, data_asset, tags
 from include.ratchet.orchestration.callbacks import report_failed_run
+from include.ratchet.orchestration.links import docs_links
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.spec import ModelSpec
@@ -53,7 +54,8 @@ def build(spec: ModelSpec) -> None:
     def ingest() -> None:
         @task_group
         def partitions(keys: list[str]):
-            return step(steps.validate)(spec.name, step(steps.land)(spec.name, keys))
+            landed = step(steps.land)(spec.name, keys)
+            return step(steps.validate, links=docs_links(spec))(spec.name, landed)
 
         landed = partitions.expand(keys=step(steps.plan_partitions)(spec.name))
         step(steps.publish, outlets=[data_asset(spec.name)])(spec.name, landed)

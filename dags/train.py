@@ -19,6 +19,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
 from include.ratchet.orchestration.callbacks import deadline, report_failed_run
+from include.ratchet.orchestration.links import DOCS, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import ask_approval, step
 from include.ratchet.spec import ModelSpec
@@ -53,7 +54,7 @@ def build(spec: ModelSpec) -> None:
     def train() -> None:
         @task_group
         def prepare(request):
-            step(steps.take_snapshot)(request) >> step(steps.validate_snapshot)(request)
+            step(steps.take_snapshot)(request) >> step(steps.validate_snapshot, links=(DOCS,))(request)
 
         @task_group
         def search(request):
@@ -62,12 +63,14 @@ def build(spec: ModelSpec) -> None:
         @task_group
         def judge(request):
             measured = step(steps.fit)(request) >> step(steps.evaluate)(request)
-            measured >> step(steps.register)(request) >> step(steps.decide)(request)
+            registered = measured >> step(steps.register, links=VERSION_LINKS)(request)
+            registered >> step(steps.decide, links=VERSION_LINKS)(request)
 
         request = step(steps.plan_training)(spec.name)
         approval = ask_approval(spec) if spec.gates.approval.required else None
-        promote = step(steps.promote, outlets=[champion_asset(spec.name)])(request, approval and approval.output)
-        prepare(request) >> search(request) >> judge(request) >> (approval or promote)
+        promote = step(steps.promote, outlets=[champion_asset(spec.name)], links=VERSION_LINKS)
+        promoted = promote(request, approval and approval.output)
+        prepare(request) >> search(request) >> judge(request) >> (approval or promoted)
 
     train()
 

@@ -18,6 +18,7 @@ RatchetError
 ├── LedgerConflictError(RuntimeError) the alias moved since it was read
 ├── NothingToRevertError(LookupError) no earlier champion to go back to
 ├── VersionNotFoundError(LookupError) no such version of a model
+├── RegistryUnavailableError(OSError) the registry's server cannot be reached
 ├── NotReproducibleError(RuntimeError) lineage and environment differ in what decides a result
 └── StackError(RuntimeError)         the local stack could not be started or reached
 
@@ -98,6 +99,10 @@ class NothingToRevertError(RatchetError, LookupError):
 
 class VersionNotFoundError(RatchetError, LookupError):
     """A model has no such version."""
+
+
+class RegistryUnavailableError(RatchetError, OSError):
+    """The registry's server cannot be reached or does not answer in order."""
 
 
 class NotReproducibleError(RatchetError, RuntimeError):

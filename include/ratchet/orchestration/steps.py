@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Metadata, get_current_context
@@ -18,6 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.orchestration.assets import champion_asset, data_asset
+from include.ratchet.orchestration.links import link_docs, link_version
 
 if TYPE_CHECKING:
     from include.ratchet.pipeline.requests import TrainingRequest
@@ -60,7 +62,8 @@ def validate(model: str, landed: Json) -> Json:
     from include.ratchet.pipeline import ingest
 
     workspace = open_workspace()
-    reports = ingest.validate_landed(workspace, workspace.model(model), landed["keys"], _run_id())
+    tell = partial(link_docs, settings=workspace.settings)
+    reports = ingest.validate_landed(workspace, workspace.model(model), landed["keys"], _run_id(), tell)
     return {**landed, "warned": sum(len(report.warned) for report in reports)}
 
 
@@ -108,7 +111,8 @@ def validate_snapshot(request: Json) -> Json:
     """Hold the training set against the model's expectations."""
     from include.ratchet.pipeline import train
 
-    report = train.validate(open_workspace(), _request(request))
+    workspace = open_workspace()
+    report = train.validate(workspace, _request(request), partial(link_docs, settings=workspace.settings))
     return {"passed": report.passed, "warned": len(report.warned)}
 
 
@@ -148,7 +152,9 @@ def register(request: Json) -> Json:
     """Register the candidate with its verdict, card and lineage, whatever the verdict is."""
     from include.ratchet.pipeline import judge
 
-    version = judge.register(open_workspace(), _request(request))
+    workspace = open_workspace()
+    version = judge.register(workspace, _request(request))
+    link_version(version, workspace.settings)
     return {"version": version.number, "outcome": version.outcome, "url": version.url}
 
 
@@ -157,6 +163,7 @@ def decide(request: Json) -> Json:
     from include.ratchet.pipeline import judge
 
     workspace, asked = open_workspace(), _request(request)
+    link_version(judge.registered(workspace, asked), workspace.settings)
     verdict = judge.read_verdict(workspace, asked)
     logging.getLogger(__name__).info("verdict: %s\n%s", verdict.outcome, verdict.table())
     if verdict.outcome != "promote":
@@ -173,6 +180,7 @@ def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterato
     from include.ratchet.pipeline import judge
 
     workspace, asked = open_workspace(), _request(request)
+    link_version(judge.registered(workspace, asked), workspace.settings)
     person = ((approval or {}).get("responded_by_user") or {}).get("name")
     if approval is not None and approval["chosen_options"] != [APPROVE]:
         result = judge.refuse(workspace, asked, actor=person or "nobody answered", reason="promotion was not approved")

@@ -7,13 +7,21 @@ from typing import Any
 
 from airflow.sdk import task
 
+from include.ratchet.orchestration.links import attach
 from include.ratchet.orchestration.steps import APPROVE, DECLINE
 from include.ratchet.spec import ModelSpec
 
 
-def step(function: Callable[..., Any], **options: Any) -> Any:
-    """A step as a task: named after its function, its docstring is the task's page, its result one XCom."""
-    return task(multiple_outputs=False, doc_md=function.__doc__, **options)(function)
+def step(function: Callable[..., Any], *, links: tuple[str, ...] = (), **options: Any) -> Any:
+    """A step as a task: named after its function, its docstring is the task's page, its result one XCom.
+
+    Args:
+        function: the step.
+        links: names of the buttons on the task's page, whose addresses the step leaves.
+        options: of Airflow's task.
+    """
+    decorated = task(multiple_outputs=False, doc_md=function.__doc__, **options)(function)
+    return attach(decorated, links) if links else decorated
 
 
 def ask_approval(spec: ModelSpec) -> Any:

@@ -158,9 +158,8 @@ def version_url(key: ModelKey, number: int, settings: Settings) -> str:
 
 
 def card_url(version: Version, settings: Settings) -> str:
-    """Where MLflow shows a version's card."""
-    run = client_of(settings).get_run(version.run_id)
-    return f"{settings.mlflow_url}/#/experiments/{run.info.experiment_id}/runs/{version.run_id}/artifacts/card.html"
+    """Where Airflow shows a version's card."""
+    return f"{settings.airflow_url}/ratchet/cards/{version.key.slug}/{version.number}/"
 
 
 def _open_run(client: MlflowClient, key: ModelKey, submission: Submission, settings: Settings) -> str:

@@ -1,0 +1,108 @@
+"""Validation pages and model cards in the browser, behind Airflow's own login.
+
+Whoever may read a model's DAG may read its pages. Pages are read-only and may run no script, whatever stands in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+import httpx
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from include.ratchet.data.blobs import open_blobs
+from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
+from include.ratchet.orchestration.assets import INGEST, TRAIN, dag_id
+from include.ratchet.registry.artifacts import fetch_artifact
+from include.ratchet.settings import read_settings
+
+REPORT_FILES = {"index.html": "text/html; charset=utf-8", "results.json": "application/json"}
+SAFE = re.compile(r"[\w-][\w.-]*")
+"""One part of a path: no slash of any kind, and no dot at its head."""
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+
+app = FastAPI(title="Ratchet", openapi_url=None, docs_url=None, redoc_url=None)
+
+
+def _check_reports(model: str, user: GetUserDep) -> None:
+    _check(user, dag_id(INGEST, model))
+
+
+def _check_cards(slug: str, user: GetUserDep) -> None:
+    _check(user, dag_id(TRAIN, slug.partition(".")[0]))
+
+
+@app.get("/reports/{model}/{table}/{subject}/{run}/{file}", dependencies=[Depends(_check_reports)])
+def report(model: str, table: str, subject: str, run: str, file: str) -> Response:
+    """One validation: the page, or the results as JSON."""
+    parts = (model, table, subject, run, file)
+    if file not in REPORT_FILES or not all(SAFE.fullmatch(part) for part in parts):
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"no such page; expected one of {', '.join(REPORT_FILES)}")
+    content = open_blobs(read_settings(os.environ)).get("/".join(("validation", *parts)))
+    if content is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"no validation of {model}: {table} {subject} by run {run}")
+    return Response(content, media_type=REPORT_FILES[file], headers=HEADERS)
+
+
+@app.get("/cards/{slug}/{version}/", dependencies=[Depends(_check_cards)])
+def card(slug: str, version: int) -> Response:
+    """A version's model card."""
+    return Response(_fetch(slug, version, "card.html"), media_type="text/html; charset=utf-8", headers=HEADERS)
+
+
+@app.get("/cards/{slug}/{version}/plots/{name}", dependencies=[Depends(_check_cards)])
+def plot(slug: str, version: int, name: str) -> Response:
+    """One plot of a card."""
+    if not SAFE.fullmatch(name) or not name.endswith(".png"):
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "no such plot; expected the name of a .png file")
+    return Response(_fetch(slug, version, f"plots/{name}"), media_type="image/png", headers=HEADERS)
+
+
+@app.exception_handler(status.HTTP_401_UNAUTHORIZED)
+async def ask_login(request: Request, error: HTTPException) -> Response:
+    """Send a person to the login and back here afterwards; a program is told that it must log in."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": error.detail}, error.status_code)
+    # The path of the whole server, which this app is only mounted in.
+    base = request.scope.get("app_root_path", "").rstrip("/")
+    login = request.url.replace(path=f"{base}/api/v2/auth/login", query="", fragment="")
+    return RedirectResponse(str(login.include_query_params(next=str(request.url))), status.HTTP_303_SEE_OTHER)
+
+
+def _check(user: Any, dag: str) -> None:
+    is_allowed = get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(id=dag), user=user
+    )
+    if not is_allowed:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, f"this login may not read {dag}")
+
+
+def _fetch(slug: str, version: int, path: str) -> bytes:
+    if not SAFE.fullmatch(slug):
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "no such model")
+    try:
+        return fetch_artifact(slug, version, path, read_settings(os.environ), _registry_login())
+    except VersionNotFoundError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+    except RegistryUnavailableError as error:
+        raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from error
+
+
+def _registry_login() -> httpx.BasicAuth | None:
+    """As MLflow's own client reads it."""
+    name = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return httpx.BasicAuth(name, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if name else None

@@ -1,0 +1,45 @@
+"""A version's files by plain HTTP: for a server that should not carry all of MLflow to show one page."""
+
+from __future__ import annotations
+
+import httpx
+
+from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
+from include.ratchet.settings import Settings
+
+TIMEOUT_S = 20.0
+
+
+def fetch_artifact(slug: str, number: int, path: str, settings: Settings, auth: httpx.Auth | None = None) -> bytes:
+    """One file of a version, out of MLflow's server.
+
+    Args:
+        slug: name of the registered model, which is a model key's slug.
+        number: of the version.
+        path: of the file below the version's run, such as `card.html`.
+        settings: where MLflow's server is.
+        auth: login of a server that asks for one.
+
+    Raises:
+        VersionNotFoundError: there is no such version, or it has no such file.
+        RegistryUnavailableError: the server cannot be reached or does not answer in order.
+    """
+    if not settings.mlflow_url.startswith("http"):
+        message = f"the registry is {settings.mlflow_url.split(':')[0]}, expected a server; start one with ./ratchet up"
+        raise RegistryUnavailableError(message)
+    try:
+        with httpx.Client(base_url=settings.mlflow_url, timeout=TIMEOUT_S, auth=auth) as http:
+            wanted = {"name": slug, "version": str(number)}
+            found = http.get("/api/2.0/mlflow/model-versions/get", params=wanted)
+            if found.status_code == httpx.codes.NOT_FOUND:
+                message = f"{slug} has no version {number}; see ./ratchet history {slug.partition('.')[0]}"
+                raise VersionNotFoundError(message)
+            run = found.raise_for_status().json()["model_version"]["run_id"]
+            content = http.get("/get-artifact", params={"run_uuid": run, "path": path})
+            if content.status_code == httpx.codes.NOT_FOUND:
+                message = f"{slug}@{number} has no file {path}; its training may have been cut off: train it again"
+                raise VersionNotFoundError(message)
+            return content.raise_for_status().content
+    except httpx.HTTPError as error:
+        message = f"MLflow at {settings.mlflow_url} does not answer in order: {error}; see ./ratchet status"
+        raise RegistryUnavailableError(message) from error
