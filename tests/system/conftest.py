@@ -19,7 +19,7 @@ from include.ratchet.settings import Settings, read_settings
 from include.ratchet.stack.client import FINISHED, AirflowClient
 from include.ratchet.stack.control import start_stack, stop_stack
 from include.ratchet.stack.layout import Layout
-from tests.system.slack import SlackServer
+from tests.slack import SlackServer
 
 PROJECT = Path(__file__).resolve().parents[2]
 
