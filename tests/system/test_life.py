@@ -92,7 +92,8 @@ def test_bad_candidate_is_refused_at_once_and_said_once(stack):
     assert version.outcome == "reject"
     assert mlflow_champion(stack, "flight_strict") is None
     time.sleep(5)  # time enough for a second message by the run's own callback
-    (message,) = [one for one in stack.slack.messages if "flight_strict" in one["text"]]
+    about_data = "data is not as expected"
+    (message,) = [one for one in stack.slack.about("flight_strict") if about_data not in one["text"]]
     assert "refused by the gates" in message["text"]
     assert "minimum metric" in message["blocks"]
     assert stack.slack.refused == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from include.ratchet.alerts.blocks import (
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.spec import ModelKey, ModelSpec
+from include.ratchet.validation import ValidationReport
 
 _HEADS = {
     "promote": "{key}: version {version} is the new champion",
@@ -81,6 +82,15 @@ def failure_message(spec: ModelSpec, dag_id: str, run_id: str, task: str, reason
     return Message(
         f"failure:{dag_id}:{run_id}", spec.name, cut(f"{title} in {task}: {reason}", TEXT_CHARACTERS), blocks
     )
+
+
+def warning_message(spec: ModelSpec, run_id: str, reports: Sequence[ValidationReport], url: str) -> Message:
+    """Expectations of severity `warn` that did not hold; the data goes on."""
+    subjects = ", ".join(f"{report.table} {report.subject}" for report in reports)
+    title = f"{spec.name}: data is not as expected"
+    words = "\n".join(str(finding) for report in reports for finding in report.warned)
+    blocks = collect([header(title), section(escape(subjects)), code(words), links({f"run {run_id}": url})])
+    return Message(f"warning:{run_id}:{subjects}", spec.name, cut(f"{title}: {words}", TEXT_CHARACTERS), blocks)
 
 
 def deadline_message(spec: ModelSpec, dag_id: str, run_id: str, limit: str, url: str) -> Message:

@@ -24,6 +24,7 @@ from include.ratchet.orchestration.links import link_docs, link_version
 if TYPE_CHECKING:
     from include.ratchet.pipeline.requests import TrainingRequest
     from include.ratchet.pipeline.workspace import Workspace
+    from include.ratchet.validation import ValidationReport
 
 Json = dict[str, Any]
 APPROVE, DECLINE = "Approve", "Decline"
@@ -64,6 +65,7 @@ def validate(model: str, landed: Json) -> Json:
     workspace = open_workspace()
     tell = partial(link_docs, settings=workspace.settings)
     reports = ingest.validate_landed(workspace, workspace.model(model), landed["keys"], _run_id(), tell)
+    _warn(workspace, model, reports)
     return {**landed, "warned": sum(len(report.warned) for report in reports)}
 
 
@@ -112,7 +114,9 @@ def validate_snapshot(request: Json) -> Json:
     from include.ratchet.pipeline import train
 
     workspace = open_workspace()
-    report = train.validate(workspace, _request(request), partial(link_docs, settings=workspace.settings))
+    asked = _request(request)
+    report = train.validate(workspace, asked, partial(link_docs, settings=workspace.settings))
+    _warn(workspace, asked.key.model, [report])
     return {"passed": report.passed, "warned": len(report.warned)}
 
 
@@ -214,6 +218,20 @@ def _tell(workspace: Workspace, request: TrainingRequest, outcome: str) -> None:
     )  # fmt: skip
     outcome = tell(message, SlackSender(spec), settings, workspace.clock())
     logging.getLogger(__name__).info("alert: %s", outcome)
+
+
+def _warn(workspace: Workspace, model: str, reports: Sequence[ValidationReport]) -> None:
+    """Say which expectations of severity `warn` did not hold, once a run and subject."""
+    from include.ratchet.alerts.messages import warning_message
+    from include.ratchet.alerts.outbox import tell
+    from include.ratchet.orchestration.notify import SlackSender, run_url
+
+    warned = [report for report in reports if report.warned]
+    if warned:
+        spec, context = workspace.model(model).spec, get_current_context()
+        url = run_url(workspace.settings.airflow_url, context["dag_run"].dag_id, _run_id())
+        message = warning_message(spec, _run_id(), warned, url)
+        tell(message, SlackSender(spec), workspace.settings, workspace.clock())
 
 
 def open_workspace() -> Workspace:

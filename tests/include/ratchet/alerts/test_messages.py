@@ -11,10 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ratchet.alerts.blocks import escape
-from include.ratchet.alerts.messages import Message, deadline_message, failure_message, verdict_message
+from include.ratchet.alerts.messages import (
+    Message,
+    deadline_message,
+    failure_message,
+    verdict_message,
+    warning_message,
+)
 from include.ratchet.alerts.outbox import is_told, tell
 from include.ratchet.evaluation.gates import GateResult, Verdict, judge
 from include.ratchet.spec import ModelKey
+from include.ratchet.validation import ValidationReport
+from include.ratchet.validation.reports import Finding
 from tests.include.ratchet.evaluation.test_gates import GOOD, PLAIN, spec
 from tests.include.ratchet.training.data import make_settings
 from tests.slack import find_breach
@@ -48,8 +56,14 @@ def test_messages_keep_to_the_limits_and_hold_no_markup_of_data(tmp_path_factory
         verdict_message(one, key, "r", "reject", 1, Verdict("reject", gates), GOOD, {name: "http://x"}),
         failure_message(one, "train_orders", "r", name, name * 50, "http://x"),
         deadline_message(one, "train_orders", "r", "4h", "http://x"),
+        warning_message(one, "r", [warned(name, rows)], "http://x"),
     ):
         assert find_breach(body(message)) is None
+
+
+def warned(name: str, count: int) -> ValidationReport:
+    findings = tuple(Finding("expect_x", name, f"found {name}") for _ in range(count))
+    return ValidationReport("orders", name, name, "r", "2020-03-01", 10, count, (), findings, "a", "b")
 
 
 def test_markup_in_data_is_text():
