@@ -93,10 +93,38 @@ def test_bad_candidate_is_refused_at_once_and_said_once(stack):
     assert mlflow_champion(stack, "flight_strict") is None
     time.sleep(5)  # time enough for a second message by the run's own callback
     about_data = "data is not as expected"
-    (message,) = [one for one in stack.slack.about("flight_strict") if about_data not in one["text"]]
+    others = (about_data, "is late")
+    (message,) = [one for one in stack.slack.about("flight_strict") if not any(w in one["text"] for w in others)]
     assert "refused by the gates" in message["text"]
     assert "minimum metric" in message["blocks"]
     assert stack.slack.refused == []
+
+
+def test_run_that_is_late_is_said(stack):
+    """The strict model's deadline passes at once."""
+    deadline = time.monotonic() + 120
+    while not stack.slack.about("flight_strict: a run of train_flight_strict is late"):
+        assert time.monotonic() < deadline, [message["text"] for message in stack.slack.messages]
+        time.sleep(1)
+
+
+def test_promotion_waits_for_a_person_who_is_asked(stack):
+    key, dag_id = ModelKey("flight_approved"), "train_flight_approved"
+    stack.run("ingest_flight_approved", WEEKS)
+    run_id = stack.start(dag_id, {"as_of": AS_OF})
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    deadline = time.monotonic() + 240
+    while stack.tasks(dag_id, run_id)["approve"]["state"] in {None, "scheduled", "queued", "running"}:
+        assert time.monotonic() < deadline, stack.explain(dag_id, run_id)
+        time.sleep(0.5)
+    assert ledger.read_aliases(key, stack.settings) == {}
+    stack.client.request("PATCH", path, json={"chosen_options": ["Decline"], "params_input": {}})
+    assert stack.finish(dag_id, run_id) == "success"
+    assert stack.tasks(dag_id, run_id)["promote"]["state"] == "skipped"
+    entry = ledger.history(key, stack.settings)[-1]
+    assert (entry.kind, entry.actor) == ("approval", "admin")
+    assert ledger.read_aliases(key, stack.settings) == {}
+    assert stack.slack.about("flight_approved: version 1 was not approved")
 
 
 def test_backfill_is_complete_on_its_outputs_and_moves_nothing(stack):
