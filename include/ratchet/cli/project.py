@@ -19,7 +19,7 @@ _BIN = Path(sys.executable).parent
 CHECKS: dict[str, tuple[str, ...]] = {
     "ruff check": (str(_BIN / "ruff"), "check", "."),
     "ruff format": (str(_BIN / "ruff"), "format", "--check", "."),
-    "mypy": (str(_BIN / "mypy"), "include", "dags", "plugins"),
+    "mypy": (str(_BIN / "mypy"), "include", "plugins"),
     "import-linter": (str(_BIN / "lint-imports"),),
     "pytest": (sys.executable, "-m", "pytest", "-m", "not system"),
     "system": (sys.executable, "-m", "pytest", "-m", "system", "tests/system"),

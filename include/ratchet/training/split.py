@@ -97,11 +97,12 @@ def _by_chance(table: pa.Table, spec: ModelSpec) -> Split:
 
     split, seed = spec.training.split, spec.training.seed
     rows = np.arange(table.num_rows)
+    test_rows, validation_rows = (round(share * len(rows)) for share in (split.test_share, split.validation_share))
     groups = label_array(table, spec) if split.by == "stratified" else None
     try:
-        rest, test = train_test_split(rows, test_size=round(split.test_share * len(rows)), random_state=seed, stratify=groups)
+        rest, test = train_test_split(rows, test_size=test_rows, random_state=seed, stratify=groups)
         strata: Any = groups[rest] if groups is not None else None
-        train, validation = train_test_split(rest, test_size=round(split.validation_share * len(rows)), random_state=seed, stratify=strata)
+        train, validation = train_test_split(rest, test_size=validation_rows, random_state=seed, stratify=strata)
     except ValueError as error:
         message = f"{spec.name}: {table.num_rows} labelled rows cannot be split ({error}); ingest more history"
         raise TooFewRowsError(message) from error
