@@ -2,8 +2,12 @@
 
 from include.ratchet.features import Features, Tables, latest, local_time, lookup, previous, rolling
 
-ROUTE = ("origin", "destination")
-ORIGIN_HOUR = ("origin", "scheduled_hour")
+KINDS = {
+    "carrier": "carrier",
+    "route": ("origin", "destination"),
+    "origin": "origin",
+    "origin_hour": ("origin", "scheduled_hour"),
+}
 
 
 def features(t: Tables) -> Features:
@@ -13,7 +17,6 @@ def features(t: Tables) -> Features:
     weather = latest(t.weather, on="origin")
     plane = lookup(t.planes, on="tail_number")
     leg = previous(t.history, on="tail_number")
-    minutes_since_landing = (flight._prediction_time.epoch_seconds() - leg._available_time.epoch_seconds()) / 60
     return Features(
         carrier=flight.carrier,
         origin=flight.origin,
@@ -24,6 +27,7 @@ def features(t: Tables) -> Features:
         month=local.month(),
         day_of_year=local.day_of_year(),
         distance_miles=flight.distance_miles,
+        scheduled_minutes=_minutes(flight.scheduled_arrival, since=flight.scheduled_departure),
         plane_age_years=local.year() - plane.year_built,
         plane_seats=plane.seats,
         plane_engines=plane.engines,
@@ -34,19 +38,36 @@ def features(t: Tables) -> Features:
         pressure_mb=weather.pressure_mb,
         visibility_miles=weather.visibility_miles,
         previous_delay_minutes=leg.arrival_delay,
-        previous_landed_minutes=minutes_since_landing,
-        **_experience(t, "carrier", "carrier"),
-        **_experience(t, "route", ROUTE),
-        **_experience(t, "origin", "origin"),
-        **_experience(t, "origin_hour", ORIGIN_HOUR),
+        previous_landed_minutes=_minutes(flight._prediction_time, since=leg._available_time),
+        **_experience(t),
+        **_today(t),
     )
 
 
-def _experience(t: Tables, name: str, by: str | tuple[str, ...]) -> dict[str, object]:
-    """How flights of the same kind that had landed by then have fared lately."""
+def _experience(t: Tables) -> dict[str, object]:
+    """How flights of the same kind that had landed by then have fared."""
     found: dict[str, object] = {}
-    for days in (1, 7, 28):
-        flights = rolling(t.history, by=by, over=f"{days}d")
-        found[f"{name}_late_rate_{days}d"] = flights.mean("is_late")
-        found[f"{name}_delay_minutes_{days}d"] = flights.mean("arrival_delay", digits=0)
+    for kind, by in KINDS.items():
+        for days in (1, 7, 28):
+            flights = rolling(t.history, by=by, over=f"{days}d")
+            found[f"{kind}_late_rate_{days}d"] = flights.mean("is_late")
+            found[f"{kind}_delay_minutes_{days}d"] = flights.mean("arrival_delay", digits=0)
     return found
+
+
+def _today(t: Tables) -> dict[str, object]:
+    """How it goes at the airport and with the carrier in these very hours."""
+    airport = rolling(t.history, by="origin", over="3h")
+    carrier = rolling(t.history, by="carrier", over="3h")
+    carrier_here = rolling(t.history, by=("carrier", "origin"), over="6h")
+    return {
+        "origin_late_rate_3h": airport.mean("is_late"),
+        "origin_delay_minutes_3h": airport.mean("arrival_delay", digits=0),
+        "origin_departure_minutes_3h": airport.mean("departure_delay", digits=0),
+        "carrier_delay_minutes_3h": carrier.mean("arrival_delay", digits=0),
+        "carrier_origin_departure_minutes_6h": carrier_here.mean("departure_delay", digits=0),
+    }
+
+
+def _minutes(time: object, *, since: object) -> object:
+    return (time.epoch_seconds() - since.epoch_seconds()) / 60  # type: ignore[attr-defined]

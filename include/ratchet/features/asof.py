@@ -33,48 +33,56 @@ class Timeline:
 
 
 class Codes:
-    """Whole numbers for the values of some key columns; null keys and unknown values get -1."""
+    """Whole numbers for the values of some key columns; null keys and unknown values get -1.
 
-    def __init__(self, columns: Sequence[pa.Array]) -> None:
+    Args:
+        columns: of the keys.
+        is_dense: whether the numbers must run from 0 without gaps.
+    """
+
+    def __init__(self, columns: Sequence[pa.Array], *, is_dense: bool = False) -> None:
         self._values = [pc.unique(column.drop_null()) for column in columns]
         self._places: dict[int, dict[Any, int]] = {}
-        self._compact: Integers | None = None
-        raw = self._combine(columns)
-        if len(columns) > 1:
-            # Products of many values would not fit beside a row number in 64 bits.
-            self._compact = np.unique(raw[raw >= 0])
-        self.codes = self._compress(raw)
+        self._compact: list[Integers | None] = []
+        rows = len(columns[0]) + 1
+        total, size = self._code(0, columns[0]), len(self._values[0])
+        for number in range(1, len(columns)):
+            # The numbers of several keys multiply; beside a row number they must fit in 64 bits.
+            compact = np.unique(total[total >= 0]) if size * len(self._values[number]) * rows >= 2**62 else None
+            self._compact.append(compact)
+            total, size = self._squeeze(total, compact), size if compact is None else len(compact)
+            total, size = self._append(total, number, columns[number]), size * len(self._values[number])
+        self._compact.append(np.unique(total[total >= 0]) if is_dense and len(columns) > 1 else None)
+        self.codes = self._squeeze(total, self._compact[-1])
 
     def encode(self, columns: Sequence[pa.Array]) -> Integers:
         """The codes of other rows."""
-        return self._compress(self._combine(columns))
+        total = self._code(0, columns[0])
+        for number in range(1, len(columns)):
+            total = self._append(self._squeeze(total, self._compact[number - 1]), number, columns[number])
+        return self._squeeze(total, self._compact[-1])
 
-    def _combine(self, columns: Sequence[pa.Array]) -> Integers:
-        total = np.zeros(len(columns[0]), np.int64)
-        is_known = np.ones(len(columns[0]), bool)
-        for number, (values, column) in enumerate(zip(self._values, columns, strict=True)):
-            if len(column) <= _FEW:
-                places = self._place_of(number)
-                found = np.array([places.get(value, -1) for value in column.to_pylist()], np.int64)
-            else:
-                found = to_integers(pc.index_in(column, value_set=values, skip_nulls=True), -1)
-            is_known &= found >= 0
-            total = total * max(len(values), 1) + found
-        return np.where(is_known, total, -1)
+    def _append(self, total: Integers, number: int, column: pa.Array) -> Integers:
+        code = self._code(number, column)
+        return np.where((total >= 0) & (code >= 0), total * len(self._values[number]) + code, -1)
 
-    def _place_of(self, number: int) -> dict[Any, int]:
-        """A key column's values by value: Arrow would lay out its table of them anew at every call."""
+    def _code(self, number: int, column: pa.Array) -> Integers:
+        """A single key's place among its values."""
+        if len(column) > _FEW:
+            return to_integers(pc.index_in(column, value_set=self._values[number], skip_nulls=True), -1)
         if number not in self._places:
+            # Arrow would lay out its table of the values anew at every call.
             self._places[number] = {value: i for i, value in enumerate(self._values[number].to_pylist())}
-        return self._places[number]
+        places = self._places[number]
+        return np.array([places.get(value, -1) for value in column.to_pylist()], np.int64)
 
-    def _compress(self, raw: Integers) -> Integers:
-        if self._compact is None:
-            return raw
-        if not len(self._compact):
-            return np.full(len(raw), -1)
-        places = np.minimum(np.searchsorted(self._compact, raw), len(self._compact) - 1)
-        return np.where(self._compact[places] == raw, places, -1)
+    def _squeeze(self, total: Integers, compact: Integers | None) -> Integers:
+        if compact is None:
+            return total
+        if not len(compact):
+            return np.full(len(total), -1)
+        places = np.minimum(np.searchsorted(compact, total), len(compact) - 1)
+        return np.where(compact[places] == total, places, -1)
 
 
 class Layout:
@@ -94,13 +102,16 @@ class Layout:
         self.codes = by_time[order]
         self._places = self.codes * self._stride + order
 
-    def find(self, codes: Integers, counts: Integers) -> Integers:
+    def starts(self, codes: Integers) -> Integers:
+        """What to give `find` for some keys."""
+        return np.where(codes < 0, -2, codes) * self._stride  # null keys of the table stand at -1
+
+    def find(self, starts: Integers, counts: Integers) -> Integers:
         """The place behind the last row of each key among the first so many rows in time; 0 for an unknown key.
 
         Fastest with keys in ascending order.
         """
-        wanted = np.where(codes < 0, -2, codes) * self._stride + counts  # null keys of the table stand at -1
-        return np.searchsorted(self._places, wanted, "left")
+        return np.searchsorted(self._places, starts + counts, "left")
 
     def newest(self) -> Integers:
         """At each place the row of its key that, of those known by then, has the highest row number."""

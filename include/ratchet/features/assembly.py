@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from include.ratchet.errors import RowCountError
-from include.ratchet.features.attach import EngineJoin, prepare_joins
+from include.ratchet.features.attach import is_in_engine, prepare_joins
 from include.ratchet.features.definition import FRAME, Definition
 from include.ratchet.features.engine import Engine
-from include.ratchet.features.memory import Probe, prove_rows
+from include.ratchet.features.memory import Probe, prove_rows, side_by_side
 from include.ratchet.features.schema import ENTITIES, ROW
+from include.ratchet.settings import Settings
 
 _GIVEN = "entities_given"
 _FEW = 256
@@ -20,22 +21,22 @@ _FEW = 256
 
 
 class Assembly:
-    """A definition's history sides, read once, and its expressions, compiled once; for any number of entity rows.
+    """A definition's history sides, read once, and its expressions, planned once; for any number of entity rows.
 
     Args:
         engine: with the model's tables bound.
         definition: of the features.
         memory_limit: of what half may be held beside the engine, in DuckDB's words.
+        threads: for work beside the engine.
     """
 
-    def __init__(self, engine: Engine, definition: Definition, memory_limit: str) -> None:
-        self._engine, self._definition = engine, definition
+    def __init__(self, engine: Engine, definition: Definition, *, memory_limit: str, threads: int) -> None:
+        self._engine, self._definition, self._threads = engine, definition, threads
         self._entities = engine.open_slot(_GIVEN, definition.entities.schema().to_pyarrow())
         self._frame = engine.open_slot(FRAME, definition.wide.schema().to_pyarrow())
-        self._joins = prepare_joins(engine, definition, memory_limit)
-        self._statement = engine.prepare("features", definition.frame_sql, definition.frame.schema().to_pyarrow())
-        is_in_engine = any(isinstance(ready, EngineJoin) for _, ready in self._joins)
-        self._asks_engine = is_in_engine or definition.probe_columns is None
+        self._joins = prepare_joins(engine, definition, memory_limit, threads)
+        self._statement = engine.prepare("features", definition.computed_sql, definition.computed.schema().to_pyarrow())
+        self._asks_engine = definition.probe_columns is None or any(is_in_engine(ready) for _, ready in self._joins)
 
     def assemble(self, entities: pa.Table, leading: Iterable[str]) -> pa.Table:
         """The features of some rows.
@@ -54,25 +55,41 @@ class Assembly:
         if self._asks_engine:
             # A table has a size; of a slot the planner takes none for granted, and joins it row by row.
             self._engine.store(ENTITIES, f"SELECT * FROM {_GIVEN}")  # noqa: S608
-        probe = Probe(self._probe_rows(entities))
         columns = {name: self._entities.rows[name] for name in self._entities.rows.column_names}
-        for join, ready in self._joins:
-            for name, column in ready.attach(probe).items():
-                prove_rows(join.title, entities.num_rows, len(column))
-                columns[name] = column
+        columns |= self._join_columns(Probe(self._probe_rows(entities)))
         schema = self._frame.rows.schema
-        self._frame.rows = pa.table([columns[name] for name in schema.names], schema=schema)
-        features = self._engine.run(self._statement, few=entities.num_rows <= _FEW)
-        _prove_order(features, entities.num_rows)
+        frame = self._frame.rows = pa.table([columns[name] for name in schema.names], schema=schema)
+        computed = self._engine.run(self._statement, few=entities.num_rows <= _FEW)
+        _prove_order(computed, entities.num_rows)
+        plain = self._definition.plain
         result = {name: entities[name] for name in leading}
-        result |= {name: features[name] for name in (*self._definition.context, *self._definition.features)}
+        for name in (*self._definition.context, *self._definition.features):
+            result[name] = frame[plain[name]] if name in plain else computed[name]
         return _zoned(pa.table(result))
+
+    def _join_columns(self, probe: Probe) -> dict[str, pa.Array]:
+        """What the joins add, each proved to be one value for each row; those in memory side by side."""
+        threads = self._threads if len(probe) > _FEW else 1
+        beside = [(join, ready) for join, ready in self._joins if not is_in_engine(ready)]
+        results = side_by_side(lambda pair: (pair[0], pair[1].attach(probe)), beside, threads)
+        results += [(join, ready.attach(probe)) for join, ready in self._joins if is_in_engine(ready)]
+        columns: dict[str, pa.Array] = {}
+        for join, found in results:
+            for name, column in found.items():
+                prove_rows(join.title, len(probe), len(column))
+                columns[name] = column
+        return columns
 
     def _probe_rows(self, entities: pa.Table) -> pa.Table:
         plain = self._definition.probe_columns
         if plain is None:
             return self._engine.fetch(self._definition.probe_sql)
         return pa.table({name: entities[column] for name, column in plain.items()})
+
+
+def open_assembly(engine: Engine, definition: Definition, settings: Settings) -> Assembly:
+    """An assembly within an installation's limits."""
+    return Assembly(engine, definition, memory_limit=settings.duckdb_memory, threads=settings.duckdb_threads)
 
 
 def _prove_order(rows: pa.Table, expected: int) -> None:
@@ -84,9 +101,9 @@ def _prove_order(rows: pa.Table, expected: int) -> None:
 
 
 def _zoned(frame: pa.Table) -> pa.Table:
-    """Naive UTC times as what they are, one chunk a column."""
+    """Naive UTC times as what they are."""
     fields = [
         pa.field(field.name, pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(field.type) else field.type)
         for field in frame.schema
     ]
-    return frame.cast(pa.schema(fields)).combine_chunks()
+    return frame.cast(pa.schema(fields))

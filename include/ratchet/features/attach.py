@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import ibis.expr.types as ir
@@ -14,7 +14,15 @@ from include.ratchet.features.asof import Timeline
 from include.ratchet.features.definition import Definition, compile_sql
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.joins import KNOWN, Join
-from include.ratchet.features.memory import LatestJoin, LookupJoin, Probe, RollingJoin, one_chunk, prove_rows
+from include.ratchet.features.memory import (
+    LatestJoin,
+    LookupJoin,
+    Probe,
+    RollingJoin,
+    one_chunk,
+    prove_rows,
+    side_by_side,
+)
 from include.ratchet.features.relational import history_name, join_history, keep_history
 from include.ratchet.features.schema import ROW, source_name
 
@@ -51,7 +59,9 @@ class EngineJoin:
         return {name: column.cast(self._types[name] or column.type) for name, column in columns.items()}
 
 
-def prepare_joins(engine: Engine, definition: Definition, memory_limit: str) -> list[tuple[Join, Attachable]]:
+def prepare_joins(
+    engine: Engine, definition: Definition, memory_limit: str, threads: int = 1
+) -> list[tuple[Join, Attachable]]:
     """Read the history sides of a definition's joins: those that fit into half the memory limit, to keep them there."""
     budget = memory_bytes(memory_limit) // 2
     sizes = {
@@ -71,8 +81,13 @@ def prepare_joins(engine: Engine, definition: Definition, memory_limit: str) -> 
         else:
             shared.setdefault(join.source.op(), []).append(join)
     for joins in shared.values():
-        prepared += _prepare_rolling(engine, joins)
+        prepared += _prepare_rolling(engine, joins, threads)
     return prepared
+
+
+def is_in_engine(ready: Attachable) -> bool:
+    """Whether a join is run by the query engine, which takes one query at a time."""
+    return isinstance(ready, EngineJoin)
 
 
 def memory_bytes(limit: str) -> int:
@@ -98,19 +113,20 @@ def _prepare_latest(engine: Engine, join: Join) -> LatestJoin:
     return LatestJoin(join, Timeline(one_chunk(rows, KNOWN)), rows)
 
 
-def _prepare_rolling(engine: Engine, joins: Iterable[Join]) -> list[tuple[Join, Attachable]]:
+def _prepare_rolling(engine: Engine, joins: Sequence[Join], threads: int) -> list[tuple[Join, Attachable]]:
     """All rolling joins over one table: it is read once, sorted by time once, and searched once for each window."""
     names: dict[Any, str] = {}
     values: dict[str, ir.Value] = {}
     for join in joins:
         for value in join.values.values():
             values.setdefault(names.setdefault(value.op(), f"v{len(names)}"), value)
-    source = next(iter(joins)).source
-    known = names[next(iter(joins)).values[KNOWN].op()]
-    rows = engine.fetch(compile_sql(source.filter(values[known].notnull()).select(**values)))
+    known = names[joins[0].values[KNOWN].op()]
+    rows = engine.fetch(compile_sql(joins[0].source.filter(values[known].notnull()).select(**values)))
+    rows = rows.combine_chunks()
     timeline = Timeline(one_chunk(rows, known))
-    prepared: list[tuple[Join, Attachable]] = []
-    for join in joins:
-        history = pa.table({name: one_chunk(rows, names[value.op()]) for name, value in join.values.items()})
-        prepared.append((join, RollingJoin(join, timeline, history)))
-    return prepared
+
+    def prepare(join: Join) -> tuple[Join, Attachable]:
+        history = pa.table({name: rows[names[value.op()]] for name, value in join.values.items()})
+        return join, RollingJoin(join, timeline, history)
+
+    return side_by_side(prepare, joins, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,10 @@ FILE = "features.py"
 FUNCTION = "features"
 FRAME = "frame"
 """The name under which the entity rows stand together with the joins' columns."""
+
+_MOST_KEPT = 256
+_COMPILED: dict[Any, str] = {}
+_PLANNED: dict[tuple[Callable[..., Any], str], Definition] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +74,20 @@ class Definition:
         return compile_sql(self.probe)
 
     @cached_property
-    def frame_sql(self) -> str:
-        """The features as SQL."""
-        return compile_sql(self.frame)
+    def plain(self) -> dict[str, str]:
+        """Context columns and features that are columns of `wide` as they stand, by name."""
+        values = {name: self.frame.op().values[name] for name in (*self.context, *self.features)}
+        return {name: value.name for name, value in values.items() if isinstance(value, ops.Field)}
+
+    @cached_property
+    def computed(self) -> ir.Table:
+        """`_row` and the features that have to be computed, over `wide`."""
+        return self.frame.select(ROW, *(name for name in self.features if name not in self.plain))
+
+    @cached_property
+    def computed_sql(self) -> str:
+        """The same as SQL."""
+        return compile_sql(self.computed)
 
     @cached_property
     def query(self) -> str:
@@ -81,7 +97,7 @@ class Definition:
             if join.kind != "query":
                 parts.append(f"-- {history_name(join)}\n{compile_sql(keep_history(join))}")
             parts.append(f"-- {join.name}\n{compile_sql(join_history(join, self.entities))}")
-        return "\n".join([*parts, f"-- features\n{self.frame_sql}"])
+        return "\n".join([*parts, f"-- features\n{compile_sql(self.frame)}"])
 
 
 class _Collector:
@@ -113,13 +129,18 @@ class _Places:
 
 
 def define(model: Model) -> Definition:
-    """Read a model's `features.py` and plan it.
+    """Read a model's `features.py` and plan it; once in a process, unless the file or the spec changes.
 
     Raises:
         SpecError: there is no such file or function, or a feature is not what it must be.
     """
-    declared = load_function(model, FILE, FUNCTION)(Tables(model))
-    return plan_features(model, declared)
+    function = load_function(model, FILE, FUNCTION)
+    key = (function, model.spec.hash)
+    if key not in _PLANNED:
+        if len(_PLANNED) >= _MOST_KEPT:
+            _PLANNED.clear()
+        _PLANNED[key] = plan_features(model, function(Tables(model)))
+    return _PLANNED[key]
 
 
 def plan_features(model: Model, declared: object) -> Definition:
@@ -152,7 +173,12 @@ def plan_features(model: Model, declared: object) -> Definition:
 
 def compile_sql(expression: ir.Table) -> str:
     """An expression as DuckDB's SQL."""
-    return str(ibis.to_sql(expression, dialect="duckdb"))
+    key = expression.op()
+    if key not in _COMPILED:
+        if len(_COMPILED) >= _MOST_KEPT:
+            _COMPILED.clear()
+        _COMPILED[key] = str(ibis.to_sql(expression, dialect="duckdb"))
+    return _COMPILED[key]
 
 
 def _resolve(model: Model, name: str, expression: Any, table: ir.Table, joins: Any) -> ir.Value:

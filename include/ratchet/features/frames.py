@@ -9,7 +9,7 @@ from typing import Self
 import pyarrow as pa
 
 from include.ratchet.errors import SpecError
-from include.ratchet.features.assembly import Assembly
+from include.ratchet.features.assembly import open_assembly
 from include.ratchet.features.definition import compile_sql, define
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.entities import complete_rows, labelled_rows, number_rows
@@ -68,7 +68,7 @@ def training_rows(
     with Engine(settings) as engine:
         engine.bind_inputs(model, inputs)
         entities = number_rows(engine.fetch(compile_sql(labelled_rows(model, as_of, window_start))))
-        assembly = Assembly(engine, definition, settings.duckdb_memory)
+        assembly = open_assembly(engine, definition, settings)
         return assembly.assemble(entities, (*_identity(model), LABEL_AVAILABLE, model.spec.label.column))
 
 
@@ -101,7 +101,7 @@ class Scorer:
         self._model = model
         self._engine = Engine(settings)
         self._engine.bind_inputs(model, inputs)
-        self._assembly = Assembly(self._engine, define(model), settings.duckdb_memory)
+        self._assembly = open_assembly(self._engine, define(model), settings)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +17,8 @@ from include.ratchet.features.joins import Join
 from include.ratchet.features.schema import PREDICTION
 
 _MICROSECOND = timedelta(microseconds=1)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Probe:
@@ -26,6 +32,7 @@ class Probe:
         self._rows = rows
         self._instants = to_integers(one_chunk(rows, PREDICTION), -(2**61))
         self._counts: dict[tuple[int, timedelta], Integers] = {}
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
@@ -37,9 +44,10 @@ class Probe:
     def count(self, timeline: Timeline, before: timedelta) -> Integers:
         """How many rows of a table were known some time before each prediction time; shared by all joins on it."""
         key = (id(timeline), before)
-        if key not in self._counts:
-            self._counts[key] = timeline.count(self._instants - before // _MICROSECOND)
-        return self._counts[key]
+        with self._lock:
+            if key not in self._counts:
+                self._counts[key] = timeline.count(self._instants - before // _MICROSECOND)
+            return self._counts[key]
 
 
 class RollingJoin:
@@ -50,7 +58,7 @@ class RollingJoin:
         self._codes = Codes([one_chunk(history, key) for key in join.keys])
         self._layout = Layout(timeline, self._codes.codes)
         self._totals: dict[str, Integers] = {}
-        for measure in {measure for measure, _ in join.windows.values()}:
+        for measure in sorted({measure for measure, _ in join.windows.values()}):
             terms = to_integers(one_chunk(history, measure), 0)[self._layout.rows]
             # Over all keys together: only differences within a key are taken, and those hold even if the sum wraps.
             self._totals[measure] = np.concatenate([np.zeros(1, np.int64), np.cumsum(terms)])
@@ -59,16 +67,18 @@ class RollingJoin:
         """The join's columns, in the order of the entity rows."""
         codes = self._codes.encode(probe.keys(self._join))
         order = stable_order(codes)
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        starts = self._layout.starts(codes[order])
         places = {
-            length: self._layout.find(codes[order], probe.count(self._timeline, length)[order])
+            length: self._layout.find(starts, probe.count(self._timeline, length)[order])
             for length in {timedelta(0), *(length for _, length in self._join.windows.values())}
         }
+        now = {measure: totals.take(places[timedelta(0)]) for measure, totals in self._totals.items()}
         found = {}
         for alias, (measure, length) in self._join.windows.items():
-            totals = self._totals[measure]
-            sums = np.empty(len(order), np.int64)
-            sums[order] = totals[places[timedelta(0)]] - totals[places[length]]
-            found[alias] = pa.array(sums)
+            sums = now[measure] - self._totals[measure].take(places[length])
+            found[alias] = pa.array(sums.take(back))
         return found
 
 
@@ -85,8 +95,9 @@ class LatestJoin:
         """The join's columns, in the order of the entity rows; null where nothing was known."""
         codes = self._codes.encode(probe.keys(self._join))
         order = stable_order(codes)
+        starts = self._layout.starts(codes[order])
         places = np.empty(len(order), np.int64)
-        places[order] = self._layout.find(codes[order], probe.count(self._timeline, timedelta(0))[order]) - 1
+        places[order] = self._layout.find(starts, probe.count(self._timeline, timedelta(0))[order]) - 1
         is_found = (codes >= 0) & (places >= 0)
         is_found[is_found] = self._layout.codes[places[is_found]] == codes[is_found]
         rows = np.zeros(len(order), np.int64)
@@ -100,7 +111,7 @@ class LookupJoin:
 
     def __init__(self, join: Join, history: pa.Table) -> None:
         self._join, self._history = join, history.combine_chunks()
-        self._codes = Codes([one_chunk(history, key) for key in join.keys])
+        self._codes = Codes([one_chunk(history, key) for key in join.keys], is_dense=True)
         known = self._codes.codes[self._codes.codes >= 0]
         self._matches = np.bincount(known, minlength=1)
         self._rows = np.zeros(len(self._matches), np.int64)
@@ -139,3 +150,11 @@ def one_chunk(table: pa.Table, name: str) -> pa.Array:
     """A table's column as one array."""
     column = table[name]
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int) -> list[_Result]:
+    """Do the same for several items, in several threads: numpy and Arrow leave each other room."""
+    if threads < 2 or len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))

@@ -39,7 +39,8 @@ def join_rows(model: Model, inputs: Inputs, rows: pa.Table, limits: Settings, bu
     """Features with a memory budget of one's own: with none, every join is left to the query engine."""
     with Engine(limits) as engine:
         engine.bind_inputs(model, inputs)
-        return Assembly(engine, define(model), budget).assemble(complete_rows(model, rows), model.spec.keys)
+        assembly = Assembly(engine, define(model), memory_limit=budget, threads=limits.duckdb_threads)
+        return assembly.assemble(complete_rows(model, rows), model.spec.keys)
 
 
 def is_trained_on(row: Row) -> bool:
