@@ -21,6 +21,8 @@ from include.ratchet.stack.layout import read_layout
 
 ACTIVE_RUNS = 4
 """Few enough that a backfill and the daily runs share the scheduler."""
+STALL_S = 300.0
+"""A backfill of which nothing has moved for so long is starved: it is cancelled, and the rest is run by itself."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,25 @@ def _run_backfill(
     client: AirflowClient, dag: str, first: str, last: str, progress: Callable[[int, int], None],
     active: int = ACTIVE_RUNS,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Create a backfill and wait until every one of its runs has ended; returns the runs."""
+    """Create a backfill and wait until every one of its runs has ended, or none moves any more; returns the runs."""
     body = {
         "dag_id": dag, "from_date": f"{first[:10]}T00:00:00Z", "to_date": f"{last[:10]}T23:59:59Z",
         "reprocess_behavior": "completed", "max_active_runs": active,
     }  # fmt: skip
     created = client.request("POST", "/backfills", json=body)
+    known, moved_at = None, time.monotonic()
     while True:
         found = client.request("GET", f"/backfills/{created['id']}")
         runs = _runs_of(client, dag, created["id"])
         ended = sum(run["state"] in FINISHED for run in runs)
         progress(ended, len(runs))
         if found["completed_at"] and ended == len(runs):
+            return runs
+        states = [run["state"] for run in runs]
+        if states != known or "running" in states:
+            known, moved_at = states, time.monotonic()
+        elif time.monotonic() - moved_at > STALL_S:
+            client.request("PUT", f"/backfills/{created['id']}/cancel")
             return runs
         time.sleep(1)
 
