@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,12 +28,9 @@ os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = (
 def server() -> Iterator[httpx.Client]:
     """Airflow's API server with the plugin loaded as Airflow loads it."""
     migrate()
-    with warnings.catch_warnings():
-        # Airflow imports starlette's test client, which asks for another HTTP library.
-        warnings.simplefilter("ignore")
-        from airflow.api_fastapi.app import create_app
+    from airflow.api_fastapi.app import create_app
 
-        app = create_app(apps="core")
+    app = create_app(apps="core")
     port = free_port()
     running = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
     thread = threading.Thread(target=running.run)
