@@ -24,7 +24,8 @@ class Timeline:
 
     def __init__(self, known: pa.Array) -> None:
         instants = to_integers(known, _LONG_AGO)
-        self.order = stable_order(instants)
+        # Rows of one instant may come in any order: a search never ends between them.
+        self.order = np.argsort(instants)
         self.instants = instants[self.order]
 
     def count(self, instants: Integers) -> Integers:
@@ -32,57 +33,55 @@ class Timeline:
         return np.searchsorted(self.instants, instants, "left")
 
 
+class Values:
+    """The values of one key column, numbered; null and unknown values get -1."""
+
+    def __init__(self, column: pa.Array) -> None:
+        self._values = pc.unique(column.drop_null())
+        self._places: dict[Any, int] | None = None
+        self.codes = self.encode(column)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def encode(self, column: pa.Array) -> Integers:
+        """The numbers of another column's values."""
+        if len(column) > _FEW:
+            return to_integers(pc.index_in(column, value_set=self._values, skip_nulls=True), -1)
+        if self._places is None:
+            # Arrow would lay out its table of the values anew at every call.
+            self._places = {value: i for i, value in enumerate(self._values.to_pylist())}
+        places = self._places
+        return np.array([places.get(value, -1) for value in column.to_pylist()], np.int64)
+
+
 class Codes:
-    """Whole numbers for the values of some key columns; null keys and unknown values get -1.
+    """Whole numbers for combinations of key values; those that cannot occur get -1.
 
     Args:
-        columns: of the keys.
+        keys: the key columns' values.
         is_dense: whether the numbers must run from 0 without gaps.
     """
 
-    def __init__(self, columns: Sequence[pa.Array], *, is_dense: bool = False) -> None:
-        self._values = [pc.unique(column.drop_null()) for column in columns]
-        self._places: dict[int, dict[Any, int]] = {}
+    def __init__(self, keys: Sequence[Values], *, is_dense: bool = False) -> None:
+        self.keys = keys
         self._compact: list[Integers | None] = []
-        rows = len(columns[0]) + 1
-        total, size = self._code(0, columns[0]), len(self._values[0])
-        for number in range(1, len(columns)):
+        total, size = keys[0].codes, len(keys[0])
+        for key in keys[1:]:
             # The numbers of several keys multiply; beside a row number they must fit in 64 bits.
-            compact = np.unique(total[total >= 0]) if size * len(self._values[number]) * rows >= 2**62 else None
-            self._compact.append(compact)
-            total, size = self._squeeze(total, compact), size if compact is None else len(compact)
-            total, size = self._append(total, number, columns[number]), size * len(self._values[number])
-        self._compact.append(np.unique(total[total >= 0]) if is_dense and len(columns) > 1 else None)
-        self.codes = self._squeeze(total, self._compact[-1])
+            is_large = size * len(key) * (len(total) + 1) >= 2**62
+            self._compact.append(np.unique(total[total >= 0]) if is_large else None)
+            size = len(self._compact[-1]) if self._compact[-1] is not None else size
+            total, size = _append(_squeeze(total, self._compact[-1]), key.codes, len(key)), size * len(key)
+        self._compact.append(np.unique(total[total >= 0]) if is_dense and len(keys) > 1 else None)
+        self.codes = _squeeze(total, self._compact[-1])
 
-    def encode(self, columns: Sequence[pa.Array]) -> Integers:
-        """The codes of other rows."""
-        total = self._code(0, columns[0])
-        for number in range(1, len(columns)):
-            total = self._append(self._squeeze(total, self._compact[number - 1]), number, columns[number])
-        return self._squeeze(total, self._compact[-1])
-
-    def _append(self, total: Integers, number: int, column: pa.Array) -> Integers:
-        code = self._code(number, column)
-        return np.where((total >= 0) & (code >= 0), total * len(self._values[number]) + code, -1)
-
-    def _code(self, number: int, column: pa.Array) -> Integers:
-        """A single key's place among its values."""
-        if len(column) > _FEW:
-            return to_integers(pc.index_in(column, value_set=self._values[number], skip_nulls=True), -1)
-        if number not in self._places:
-            # Arrow would lay out its table of the values anew at every call.
-            self._places[number] = {value: i for i, value in enumerate(self._values[number].to_pylist())}
-        places = self._places[number]
-        return np.array([places.get(value, -1) for value in column.to_pylist()], np.int64)
-
-    def _squeeze(self, total: Integers, compact: Integers | None) -> Integers:
-        if compact is None:
-            return total
-        if not len(compact):
-            return np.full(len(total), -1)
-        places = np.minimum(np.searchsorted(compact, total), len(compact) - 1)
-        return np.where(compact[places] == total, places, -1)
+    def combine(self, codes: Sequence[Integers]) -> Integers:
+        """The numbers of other rows, from those of their keys."""
+        total = codes[0]
+        for key, code, compact in zip(self.keys[1:], codes[1:], self._compact, strict=False):
+            total = _append(_squeeze(total, compact), code, len(key))
+        return _squeeze(total, self._compact[-1])
 
 
 class Layout:
@@ -118,6 +117,19 @@ class Layout:
         order = self.codes * self._stride + self.rows
         newest: Integers = np.maximum.accumulate(order) - self.codes * self._stride if len(order) else order
         return newest
+
+
+def _append(total: Integers, code: Integers, size: int) -> Integers:
+    return np.where((total >= 0) & (code >= 0), total * size + code, -1)
+
+
+def _squeeze(total: Integers, compact: Integers | None) -> Integers:
+    if compact is None:
+        return total
+    if not len(compact):
+        return np.full(len(total), -1)
+    places = np.minimum(np.searchsorted(compact, total), len(compact) - 1)
+    return np.where(compact[places] == total, places, -1)
 
 
 def stable_order(values: Integers) -> Integers:

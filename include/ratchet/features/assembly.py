@@ -56,7 +56,7 @@ class Assembly:
             # A table has a size; of a slot the planner takes none for granted, and joins it row by row.
             self._engine.store(ENTITIES, f"SELECT * FROM {_GIVEN}")  # noqa: S608
         columns = {name: self._entities.rows[name] for name in self._entities.rows.column_names}
-        columns |= self._join_columns(Probe(self._probe_rows(entities)))
+        columns |= self._join_columns(self._probe(entities))
         schema = self._frame.rows.schema
         frame = self._frame.rows = pa.table([columns[name] for name in schema.names], schema=schema)
         computed = self._engine.run(self._statement, few=entities.num_rows <= _FEW)
@@ -80,11 +80,12 @@ class Assembly:
                 columns[name] = column
         return columns
 
-    def _probe_rows(self, entities: pa.Table) -> pa.Table:
+    def _probe(self, entities: pa.Table) -> Probe:
         plain = self._definition.probe_columns
-        if plain is None:
-            return self._engine.fetch(self._definition.probe_sql)
-        return pa.table({name: entities[column] for name, column in plain.items()})
+        if plain is not None:
+            return Probe(entities, plain)
+        rows = self._engine.fetch(self._definition.probe_sql)
+        return Probe(rows, {name: name for name in rows.column_names})
 
 
 def open_assembly(engine: Engine, definition: Definition, settings: Settings) -> Assembly:

@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 
-from include.ratchet.features.asof import Timeline
+from include.ratchet.features.asof import Timeline, Values, to_integers
 from include.ratchet.features.definition import Definition, compile_sql
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.joins import KNOWN, Join
@@ -19,6 +19,7 @@ from include.ratchet.features.memory import (
     LookupJoin,
     Probe,
     RollingJoin,
+    merge_equal,
     one_chunk,
     prove_rows,
     side_by_side,
@@ -124,9 +125,13 @@ def _prepare_rolling(engine: Engine, joins: Sequence[Join], threads: int) -> lis
     rows = engine.fetch(compile_sql(joins[0].source.filter(values[known].notnull()).select(**values)))
     rows = rows.combine_chunks()
     timeline = Timeline(one_chunk(rows, known))
+    keys = {names[join.values[key].op()] for join in joins for key in join.keys}
+    values_of = {name: Values(one_chunk(rows, name)) for name in sorted(keys)}
+    terms = {names[join.values[one].op()] for join in joins for one, _ in join.windows.values()}
+    terms_of = merge_equal({name: to_integers(one_chunk(rows, name), 0) for name in sorted(terms)})
 
     def prepare(join: Join) -> tuple[Join, Attachable]:
-        history = pa.table({name: rows[names[value.op()]] for name, value in join.values.items()})
-        return join, RollingJoin(join, timeline, history)
+        own = {one: terms_of[names[join.values[one].op()]] for one, _ in join.windows.values()}
+        return join, RollingJoin(join, timeline, [values_of[names[join.values[key].op()]] for key in join.keys], own)
 
     return side_by_side(prepare, joins, threads)

@@ -62,11 +62,11 @@ class Definition:
 
     @cached_property
     def probe_columns(self) -> dict[str, str] | None:
-        """The probe's columns as columns of the entity rows; None if one has to be computed."""
+        """The joins' keys, as `<join>_<key>`, by their columns of the entity rows; None if one has to be computed."""
         keys = {f"{join.name}_{name}": value.op() for join in self.joins for name, value in join.keys.items()}
         if not all(isinstance(value, ops.Field) for value in keys.values()):
             return None
-        return {PREDICTION: PREDICTION, **{name: value.name for name, value in keys.items()}}
+        return {name: value.name for name, value in keys.items()}
 
     @cached_property
     def probe_sql(self) -> str:

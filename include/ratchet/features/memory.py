@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Lock
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.ratchet.errors import RowCountError
-from include.ratchet.features.asof import Codes, Integers, Layout, Timeline, stable_order, to_integers
+from include.ratchet.features.asof import Codes, Integers, Layout, Timeline, Values, stable_order, to_integers
 from include.ratchet.features.joins import Join
 from include.ratchet.features.schema import PREDICTION
 
@@ -25,61 +25,76 @@ class Probe:
     """Entity rows as joins look at them: their keys, and how much was known at their prediction times.
 
     Args:
-        rows: prediction time and, under `<join>_<key>`, every join's keys.
+        rows: prediction time and the columns that are keys.
+        keys: `<join>_<key>` -> the column of `rows`.
     """
 
-    def __init__(self, rows: pa.Table) -> None:
-        self._rows = rows
+    def __init__(self, rows: pa.Table, keys: Mapping[str, str]) -> None:
+        self._rows, self._keys = rows, keys
         self._instants = to_integers(one_chunk(rows, PREDICTION), -(2**61))
-        self._counts: dict[tuple[int, timedelta], Integers] = {}
+        self._kept: dict[tuple[int, timedelta | str], Integers] = {}
         self._lock = Lock()
 
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
-    def keys(self, join: Join) -> list[pa.Array]:
-        """The columns of a join's keys."""
-        return [one_chunk(self._rows, f"{join.name}_{key}") for key in join.keys]
+    def encode(self, join: Join, codes: Codes) -> Integers:
+        """The numbers of a join's keys."""
+        columns = [self._keys[f"{join.name}_{key}"] for key in join.keys]
+        return codes.combine([self._encode(values, column) for values, column in zip(codes.keys, columns, strict=True)])
 
     def count(self, timeline: Timeline, before: timedelta) -> Integers:
-        """How many rows of a table were known some time before each prediction time; shared by all joins on it."""
-        key = (id(timeline), before)
+        """How many rows of a table were known some time before each prediction time."""
+        return self._keep((id(timeline), before), lambda: timeline.count(self._instants - before // _MICROSECOND))
+
+    def _encode(self, values: Values, column: str) -> Integers:
+        return self._keep((id(values), column), lambda: values.encode(one_chunk(self._rows, column)))
+
+    def _keep(self, key: tuple[int, timedelta | str], work: Callable[[], Integers]) -> Integers:
+        """Several joins look at the same columns and instants of the same table: once is enough."""
         with self._lock:
-            if key not in self._counts:
-                self._counts[key] = timeline.count(self._instants - before // _MICROSECOND)
-            return self._counts[key]
+            if key not in self._kept:
+                self._kept[key] = work()
+            return self._kept[key]
 
 
 class RollingJoin:
-    """Sums over windows, as differences of running totals."""
+    """Sums over windows, as differences of running totals.
 
-    def __init__(self, join: Join, timeline: Timeline, history: pa.Table) -> None:
-        self._join, self._timeline = join, timeline
-        self._codes = Codes([one_chunk(history, key) for key in join.keys])
+    Args:
+        join: what is asked for.
+        timeline: of the history.
+        keys: the history's key columns.
+        terms: the history's measures; one array may stand under several names.
+    """
+
+    def __init__(self, join: Join, timeline: Timeline, keys: Sequence[Values], terms: Mapping[str, Integers]) -> None:
+        self._timeline, self._codes, self._join = timeline, Codes(keys), join
         self._layout = Layout(timeline, self._codes.codes)
-        self._totals: dict[str, Integers] = {}
-        for measure in sorted({measure for measure, _ in join.windows.values()}):
-            terms = to_integers(one_chunk(history, measure), 0)[self._layout.rows]
-            # Over all keys together: only differences within a key are taken, and those hold even if the sum wraps.
-            self._totals[measure] = np.concatenate([np.zeros(1, np.int64), np.cumsum(terms)])
+        self._windows = {alias: (id(terms[measure]), length) for alias, (measure, length) in join.windows.items()}
+        # Over all keys together: only differences within a key are taken, and those hold even if the sum wraps.
+        self._totals = {
+            id(term): np.concatenate([np.zeros(1, np.int64), np.cumsum(term[self._layout.rows])])
+            for term in terms.values()
+        }
 
     def attach(self, probe: Probe) -> dict[str, pa.Array]:
         """The join's columns, in the order of the entity rows."""
-        codes = self._codes.encode(probe.keys(self._join))
+        codes = probe.encode(self._join, self._codes)
         order = stable_order(codes)
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
         starts = self._layout.starts(codes[order])
         places = {
             length: self._layout.find(starts, probe.count(self._timeline, length)[order])
-            for length in {timedelta(0), *(length for _, length in self._join.windows.values())}
+            for length in {timedelta(0), *(length for _, length in self._windows.values())}
         }
         now = {measure: totals.take(places[timedelta(0)]) for measure, totals in self._totals.items()}
-        found = {}
-        for alias, (measure, length) in self._join.windows.items():
-            sums = now[measure] - self._totals[measure].take(places[length])
-            found[alias] = pa.array(sums.take(back))
-        return found
+        sums = {
+            (measure, length): pa.array((now[measure] - self._totals[measure].take(places[length])).take(back))
+            for measure, length in set(self._windows.values())
+        }
+        return {alias: sums[window] for alias, window in self._windows.items()}
 
 
 class LatestJoin:
@@ -87,13 +102,13 @@ class LatestJoin:
 
     def __init__(self, join: Join, timeline: Timeline, history: pa.Table) -> None:
         self._join, self._timeline, self._history = join, timeline, history.combine_chunks()
-        self._codes = Codes([one_chunk(history, key) for key in join.keys])
+        self._codes = Codes([Values(one_chunk(history, key)) for key in join.keys])
         self._layout = Layout(timeline, self._codes.codes)
         self._rows = self._layout.newest() if join.order else self._layout.rows
 
     def attach(self, probe: Probe) -> dict[str, pa.Array]:
         """The join's columns, in the order of the entity rows; null where nothing was known."""
-        codes = self._codes.encode(probe.keys(self._join))
+        codes = probe.encode(self._join, self._codes)
         order = stable_order(codes)
         starts = self._layout.starts(codes[order])
         places = np.empty(len(order), np.int64)
@@ -111,7 +126,7 @@ class LookupJoin:
 
     def __init__(self, join: Join, history: pa.Table) -> None:
         self._join, self._history = join, history.combine_chunks()
-        self._codes = Codes([one_chunk(history, key) for key in join.keys], is_dense=True)
+        self._codes = Codes([Values(one_chunk(history, key)) for key in join.keys], is_dense=True)
         known = self._codes.codes[self._codes.codes >= 0]
         self._matches = np.bincount(known, minlength=1)
         self._rows = np.zeros(len(self._matches), np.int64)
@@ -123,7 +138,7 @@ class LookupJoin:
         Raises:
             RowCountError: a row has several matches.
         """
-        codes = self._codes.encode(probe.keys(self._join))
+        codes = probe.encode(self._join, self._codes)
         is_found = codes >= 0
         matches = int(self._matches[codes[is_found]].sum()) + int((~is_found).sum())
         prove_rows(self._join.title, len(probe), matches)
@@ -158,3 +173,11 @@ def side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item], threa
         return [work(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))
+
+
+def merge_equal(columns: Mapping[str, Integers]) -> dict[str, Integers]:
+    """The same columns, equal ones as one array: how many labels there are is often how many of another outcome."""
+    merged: dict[str, Integers] = {}
+    for name, column in columns.items():
+        merged[name] = next((known for known in merged.values() if np.array_equal(known, column)), column)
+    return merged
