@@ -17,7 +17,6 @@ from airflow.sdk import CronPartitionTimetable, Param, dag, task_group
 
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import INGEST, dag_id, data_asset, tags
-from include.ratchet.orchestration.callbacks import report_failed_run
 from include.ratchet.orchestration.links import docs_links
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
@@ -45,7 +44,6 @@ def build(spec: ModelSpec) -> None:
         max_active_runs=4,
         tags=tags(spec, INGEST),
         default_args=defaults(spec),
-        on_failure_callback=report_failed_run,
         params={
             "first": Param(None, type=["null", "string"], description="First partition of a range: 2013-01-01"),
             "last": Param(None, type=["null", "string"], description="Last partition of the range, included"),

@@ -18,7 +18,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
-from include.ratchet.orchestration.callbacks import deadline, report_failed_run
+from include.ratchet.orchestration.callbacks import deadline
 from include.ratchet.orchestration.links import DOCS, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import ask_approval, step
@@ -41,7 +41,6 @@ def build(spec: ModelSpec) -> None:
         tags=tags(spec, TRAIN),
         default_args=defaults(spec),
         deadline=deadline(spec),
-        on_failure_callback=report_failed_run,
         params={
             "as_of": Param(None, type=["null", "string"], description="Know only what was known then: 2013-12-31"),
             "window": Param(None, type=["null", "string"], pattern=r"^\d+[mhdw]$", description="How far back: 180d"),

@@ -13,7 +13,7 @@ from include.ratchet.spec import ModelSpec, format_duration
 
 
 def report_failed_run(context: Mapping[str, Any]) -> None:
-    """Say that a run failed, unless its verdict has been told, which says more."""
+    """Say that a run failed, once, at the first task that gave up; a verdict that has been told says more."""
     from include.ratchet.alerts.messages import failure_message, verdict_key
     from include.ratchet.alerts.outbox import is_told, tell
     from include.ratchet.orchestration.notify import SlackSender, run_url, task_words

@@ -11,6 +11,7 @@ from airflow.sdk import get_parsing_context
 
 from include.ratchet.errors import SpecError
 from include.ratchet.orchestration.assets import dag_id
+from include.ratchet.orchestration.callbacks import report_failed_run
 from include.ratchet.orchestration.retries import TRANSIENT
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import Model, ModelSpec, load_model, load_models
@@ -50,6 +51,8 @@ def defaults(spec: ModelSpec) -> dict[str, Any]:
         "max_retry_delay": timedelta(minutes=5),
         "retry_policy": TRANSIENT,
         "execution_timeout": spec.schedule.execution_timeout,
+        # Of the task and not of the run: only here is the error's own word known.
+        "on_failure_callback": report_failed_run,
     }
 
 
