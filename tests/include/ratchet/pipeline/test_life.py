@@ -205,7 +205,9 @@ def test_absence_of_data_is_said(workspace, first):
     sources = workspace.model("order_returns").folder / "sources.py"
     text = sources.read_text()
     sources.write_text(
-        text.replace("    generator =", "    if partition.key > '2026-03':\n        return pd.DataFrame()\n    generator =")
+        text.replace(
+            "    generator =", "    if partition.key > '2026-03':\n        return pd.DataFrame()\n    generator ="
+        )
     )
     try:
         request = TrainingRequest(KEY, "future", AS_OF + timedelta(days=90), trials=2)
