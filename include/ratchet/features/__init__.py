@@ -1,7 +1,24 @@
 """Features: one definition in Ibis trains, scores in batch and serves, seeing only what was known at the time.
 
-A model's `features.py` says what, with `Features`, `latest`, `previous`, `rolling`, `lookup`, `query` and `local_time`;
-the engine adds the discipline of time.
+A model's `features.py` says what; the engine adds the discipline of time:
+
+    from include.ratchet.features import Features, latest, lookup, previous, rolling
+
+    def features(t):
+        weather = latest(t.weather, on="origin")            # the newest observation known at prediction time
+        plane = lookup(t.planes, on="tail_number")          # a static table
+        leg = previous(t.history, on="tail_number")         # the last flight of the plane that had landed
+        week = rolling(t.history, by="carrier", over="7d")  # flights that landed in the week before
+        return Features(
+            carrier=t.rows.carrier,                         # rows: only what is known at prediction time
+            plane_age=t.rows.scheduled_departure.year() - plane.year_built,
+            is_gusty=weather.gust_mph > 30,
+            last_delay=leg.arrival_delay,
+            late_rate_7d=week.mean("is_late"),
+        )
+
+Columns are Ibis expressions and mix freely; tables may be filtered or given columns first: `t.history.filter(_.x > 0)`.
+`query` takes any Ibis query; `check_leakage` proves that nothing of it all saw the future.
 """
 
 from include.ratchet.features.frames import (

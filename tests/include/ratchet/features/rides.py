@@ -99,6 +99,9 @@ def features(t):
     )
 """
 
+HEAD = "from ibis import _\nfrom include.ratchet.features import Features, latest, lookup, previous, query, rolling\n\n"
+"""What a `features.py` of a test begins with."""
+
 SCHEMAS = {
     "rides": pa.schema(
         [("ride_id", pa.string()), ("at", TIME), ("zone", pa.string()), ("driver", pa.string()), ("seats", pa.int64()),
@@ -137,6 +140,23 @@ def make_inputs(history: Mapping[str, Sequence[Row]]) -> Inputs:
 def minute(number: int) -> datetime:
     """An instant on the grid of five minutes, on which ties are common."""
     return START + timedelta(minutes=5 * number)
+
+
+def steady_rides(count: int = 120) -> History:
+    """A ride every five minutes that is done forty minutes later, with rain and posts now and then."""
+    rides: list[Row] = [
+        {
+            "ride_id": f"r{i:03d}", "at": minute(i), "zone": ("north", "south")[i % 2], "driver": ("ann", "bob")[i % 2],
+            "seats": 1 + i % 4, "fare": float(i), "is_late": i % 3 == 0, "done_at": minute(i + 8),
+        }
+        for i in range(count)
+    ]  # fmt: skip
+    rain = [{"zone": "north", "seen_at": minute(i), "mm": float(i)} for i in range(0, count, 7)]
+    posts = [
+        {"post_id": i, "zone": "south", "said_at": minute(i), "known_at": minute(i + 3), "score": i}
+        for i in range(0, count, 11)
+    ]
+    return {"rides": rides, "rain": rain, "posts": posts, "zones": [{"zone": "north", "size": 3}]}
 
 
 ZONES = st.sampled_from(["north", "south", "east", None])

@@ -8,8 +8,7 @@ import pytest
 
 from include.ratchet.errors import SpecError
 from include.ratchet.features import feature_names, feature_query
-from tests.include.ratchet.features.rides import FEATURES, make_model
-from tests.include.ratchet.features.test_leakage import HEAD
+from tests.include.ratchet.features.rides import FEATURES, HEAD, make_model
 
 PROJECT = Path(__file__).parents[4]
 

@@ -13,8 +13,7 @@ from include.ratchet.errors import SchemaChangedError
 from include.ratchet.features import Inputs, training_rows
 from include.ratchet.features.attach import memory_bytes
 from include.ratchet.features.engine import Engine
-from tests.include.ratchet.features.rides import KEY, make_inputs, make_model, make_settings, minute
-from tests.include.ratchet.features.test_leakage import steady_rides
+from tests.include.ratchet.features.rides import KEY, make_inputs, make_model, make_settings, minute, steady_rides
 
 
 def test_the_engine_is_bounded_and_reaches_for_nothing(tmp_path: Path) -> None:

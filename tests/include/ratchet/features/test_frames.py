@@ -11,6 +11,7 @@ from include.ratchet.errors import RowCountError, SchemaChangedError, SpecError
 from include.ratchet.features import Inputs, Scorer, context_names, feature_names, scoring_rows, training_rows
 from include.ratchet.spec import ModelKey
 from tests.include.ratchet.features.rides import (
+    HEAD,
     KEY,
     SPEC,
     History,
@@ -18,8 +19,8 @@ from tests.include.ratchet.features.rides import (
     make_model,
     make_settings,
     minute,
+    steady_rides,
 )
-from tests.include.ratchet.features.test_leakage import HEAD, steady_rides
 
 EVENING = minute(1000)
 

@@ -11,36 +11,19 @@ from include.ratchet.errors import LeakageError, SpecError
 from include.ratchet.features import check_leakage, feature_names, scoring_rows, training_rows
 from include.ratchet.features.perturbation import perturb_inputs
 from tests.include.ratchet.features.rides import (
+    HEAD,
     KEY,
     START,
     History,
-    Row,
     histories,
     make_inputs,
     make_model,
     make_settings,
     minute,
+    steady_rides,
 )
 
 quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-HEAD = "from ibis import _\nfrom include.ratchet.features import Features, latest, lookup, previous, query, rolling\n\n"
-
-
-def steady_rides(count: int = 120) -> History:
-    """A ride every five minutes that is done forty minutes later, with rain and posts now and then."""
-    rides: list[Row] = [
-        {
-            "ride_id": f"r{i:03d}", "at": minute(i), "zone": ("north", "south")[i % 2], "driver": ("ann", "bob")[i % 2],
-            "seats": 1 + i % 4, "fare": float(i), "is_late": i % 3 == 0, "done_at": minute(i + 8),
-        }
-        for i in range(count)
-    ]  # fmt: skip
-    rain = [{"zone": "north", "seen_at": minute(i), "mm": float(i)} for i in range(0, count, 7)]
-    posts = [
-        {"post_id": i, "zone": "south", "said_at": minute(i), "known_at": minute(i + 3), "score": i}
-        for i in range(0, count, 11)
-    ]
-    return {"rides": rides, "rain": rain, "posts": posts, "zones": [{"zone": "north", "size": 3}]}
 
 
 @quick
