@@ -11,6 +11,7 @@ from include.ratchet.errors import RowCountError
 from include.ratchet.features.attach import is_in_engine, prepare_joins
 from include.ratchet.features.definition import FRAME, Definition
 from include.ratchet.features.engine import Engine
+from include.ratchet.features.entities import zone_times
 from include.ratchet.features.memory import Probe, prove_rows, side_by_side
 from include.ratchet.features.schema import ENTITIES, ROW
 from include.ratchet.settings import Settings
@@ -65,7 +66,7 @@ class Assembly:
         result = {name: entities[name] for name in leading}
         for name in (*self._definition.context, *self._definition.features):
             result[name] = frame[plain[name]] if name in plain else computed[name]
-        return _zoned(pa.table(result))
+        return zone_times(pa.table(result))
 
     def _join_columns(self, probe: Probe) -> dict[str, pa.Array]:
         """What the joins add, each proved to be one value for each row; those in memory side by side."""
@@ -99,12 +100,3 @@ def _prove_order(rows: pa.Table, expected: int) -> None:
     if not np.array_equal(rows[ROW].to_numpy(), np.arange(expected)):
         message = "the features: rows came back in another order; expected the entity rows' order. Report this."
         raise RowCountError(message)
-
-
-def _zoned(frame: pa.Table) -> pa.Table:
-    """Naive UTC times as what they are."""
-    fields = [
-        pa.field(field.name, pa.timestamp("us", tz="UTC") if pa.types.is_timestamp(field.type) else field.type)
-        for field in frame.schema
-    ]
-    return frame.cast(pa.schema(fields))

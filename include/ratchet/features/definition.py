@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,7 +140,7 @@ def define(model: Model) -> Definition:
     if key not in _PLANNED:
         if len(_PLANNED) >= _MOST_KEPT:
             _PLANNED.clear()
-        _PLANNED[key] = plan_features(model, function(Tables(model)))
+        _PLANNED[key] = plan_features(model, _declare(model, function))
     return _PLANNED[key]
 
 
@@ -169,6 +170,19 @@ def plan_features(model: Model, declared: object) -> Definition:
     columns = {name: _resolve(model, name, expression, wide, places) for name, expression in declared.columns.items()}
     frame = wide.select(ROW, *context, **columns)
     return Definition(model, {name: frame[name].type() for name in columns}, context, entities, joins, wide, frame)
+
+
+def _declare(model: Model, function: Callable[..., Any]) -> object:
+    """What a model's function says; whatever goes wrong inside it is said with its line."""
+    try:
+        return function(Tables(model))
+    except SpecError:
+        raise
+    except Exception as error:
+        path = model.folder / FILE
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        message = f"{path}:{lines[-1] if lines else '?'}: {type(error).__name__}: {error}"
+        raise SpecError(message) from error
 
 
 def compile_sql(expression: ir.Table) -> str:

@@ -76,6 +76,14 @@ def complete_rows(model: Model, rows: pa.Table) -> pa.Table:
     return number_rows(pa.table({**columns, PREDICTION: pc.subtract(columns[spec.event_time], lead)}))
 
 
+def zone_times(rows: pa.Table) -> pa.Table:
+    """The engine's naive UTC times as what they are: instants, timestamp[us, UTC]."""
+    fields = [
+        pa.field(field.name, _INSTANT if pa.types.is_timestamp(field.type) else field.type) for field in rows.schema
+    ]
+    return rows.cast(pa.schema(fields))
+
+
 def instant(value: datetime) -> ir.TimestampScalar:
     """An instant as expressions hold it: naive, in UTC.
 

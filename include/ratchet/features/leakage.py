@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from include.ratchet.errors import LeakageError
 from include.ratchet.features.definition import FILE, compile_sql, define
 from include.ratchet.features.engine import Engine
-from include.ratchet.features.entities import instant
+from include.ratchet.features.entities import instant, zone_times
 from include.ratchet.features.frames import Scorer, training_rows
 from include.ratchet.features.inputs import Inputs
 from include.ratchet.features.perturbation import perturb_inputs
@@ -94,10 +94,7 @@ def _rows_until(model: Model, inputs: Inputs, until: datetime, sample: int, sett
     with Engine(settings) as engine:
         engine.bind_inputs(model, inputs)
         found = engine.fetch(compile_sql(rows.select(*known_columns(model))))
-    fields = [
-        pa.field(f.name, pa.timestamp("us", "UTC") if pa.types.is_timestamp(f.type) else f.type) for f in found.schema
-    ]
-    return found.cast(pa.schema(fields))
+    return zone_times(found)
 
 
 def _compare(model: Model, before: pa.Table, after: pa.Table, since: datetime) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from include.ratchet.features.definition import compile_sql
 from include.ratchet.features.engine import Engine
-from include.ratchet.features.entities import instant
+from include.ratchet.features.entities import instant, zone_times
 from include.ratchet.features.inputs import Inputs
 from include.ratchet.features.schema import AVAILABLE, column_types, interval, source_table, time_order
 from include.ratchet.settings import Settings
@@ -41,7 +41,7 @@ def perturb_inputs(model: Model, inputs: Inputs, since: datetime, *, settings: S
             kept = rows.filter(rows[AVAILABLE] < instant(since)).select(*column_types(model, name))
             futures = [_alter_rows(model, name, later, since), _invent_rows(model, name, rows, since)]
             parts = [engine.fetch(compile_sql(part)) for part in (kept, *futures)]
-            changed[name] = _zoned(pa.concat_tables(parts))
+            changed[name] = zone_times(pa.concat_tables(parts))
             count += engine.fetch(compile_sql(later.count().as_table())).column(0)[0].as_py() + parts[2].num_rows
     return Inputs(changed), count
 
@@ -110,15 +110,8 @@ def _other(value: ir.Value) -> ir.Value:
     if kind.is_string():
         return value.fill_null("") + "~"
     if kind.is_timestamp() or kind.is_date():
-        return (value + ibis.interval(days=400)).cast(kind)
+        some = ibis.literal(datetime(2001, 1, 1), type=kind)  # noqa: DTZ001  # naive, as all times in expressions
+        return (value.fill_null(some) + ibis.interval(days=400)).cast(kind)
     if kind.is_integer():
         return value.fill_null(0) * -3 - 7919
     return value.fill_null(0.0) * -3.5 - 7919.25
-
-
-def _zoned(rows: pa.Table) -> pa.Table:
-    zoned = [
-        pa.field(field.name, pa.timestamp("us", "UTC") if pa.types.is_timestamp(field.type) else field.type)
-        for field in rows.schema
-    ]
-    return rows.cast(pa.schema(zoned))

@@ -65,6 +65,7 @@ def test_the_query_does_not_change_with_comments(tmp_path: Path) -> None:
         ("Features(x=rolling(t.history, by='zone', over='1h').mean('driver'))", "'driver' is string; expected a bool"),
         ("Features(x=latest(t.rain, on={'seats': 'zone'}).mm)", "key 'seats' is int64, and string in the table"),
         ("Features(x=t.rows.at)", "its type is timestamp.*; expected a number, a boolean or a string"),
+        ("Features(x=latest(t.rain).mm)", r":5: TypeError: latest\(\) missing 1 required positional argument: 'on'"),
         ("Features(x=3)", "feature 'x': found int; expected an Ibis expression"),
         ("Features(x=t.rows.zone - 3)", "feature 'x': .*Error"),
         ("Features(is_late=t.rows.zone)", "feature 'is_late': the name is taken"),
