@@ -103,7 +103,9 @@ class Engine:
         columns = ", ".join(
             f"{convert(quote(column), found[column], kind)} AS {quote(column)}" for column, kind in types.items()
         )
-        self.connection.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT {columns} FROM {view}_input")  # noqa: S608
+        # Several joins read a table; many small files, or a bucket, are opened once, and spilled if they are too large.
+        kind = "VIEW" if isinstance(source, pa.Table) else "TEMP TABLE"
+        self.connection.execute(f"CREATE OR REPLACE {kind} {view} AS SELECT {columns} FROM {view}_input")  # noqa: S608
 
     def _relation(self, name: str, source: Source) -> duckdb.DuckDBPyRelation:
         if isinstance(source, pa.Table | pads.Dataset):
