@@ -22,7 +22,7 @@ def estimator(candidate: str, params: dict[str, Any], seed: int, threads: int) -
             (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=200), CATEGORIES),
             (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
         )
-        return make_pipeline(prepare, LogisticRegression(max_iter=200, random_state=seed, **params))
+        return make_pipeline(prepare, LogisticRegression(max_iter=200, tol=1e-3, random_state=seed, **params))
     prepare = make_column_transformer(
         (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, min_frequency=50), CATEGORIES),
         (SimpleImputer(strategy="constant", fill_value=float("nan"), keep_empty_features=True), numbers),

@@ -136,14 +136,16 @@ def run_batch(
     """
     study = open_study(plan.study, model, plan.strategy, settings)
     done = before = _finish_abandoned(study, batch)
-    frame, label = features_frame(table, features), label_array(table, model.spec)
-    rows = _search_rows(split, model)
+    fitted = _search_rows(split, model)
+    used = table.take(pa.array(np.concatenate([fitted, split.validation])))
+    frame, label = features_frame(used, features), label_array(used, model.spec)
+    rows, validation = np.arange(len(fitted)), np.arange(len(fitted), len(label))
     stop_at = time.monotonic() + model.spec.training.search.timeout.total_seconds()
     while done < plan.quotas[batch] and time.monotonic() < stop_at:
         trial = study.ask()
         trial.set_user_attr(_BATCH, batch)
         try:
-            value = _evaluate(trial, model, plan.strategy, frame, label, rows, split.validation)
+            value = _evaluate(trial, model, plan.strategy, frame, label, rows, validation)
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         except Exception as error:  # a candidate that cannot be fitted must not end the search
