@@ -215,9 +215,9 @@ def sweep(home: Path) -> int:
 
 def _marked(home: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
+        with contextlib.suppress(psutil.Error, OSError, IndexError):
             # Airflow's workers write their title over their environment; they are known by where they stand.
-            is_worker = process.name().startswith("airflow") and process.cwd() == home
+            is_worker = process.cmdline()[0].startswith("airflow ") and process.cwd() == home
             is_ours = is_worker or process.environ().get(MARK) == home
             if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
