@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -51,10 +51,12 @@ class ModelKey(NamedTuple):
 
 
 def _known_timezone(name: str) -> str:
-    if name not in available_timezones():
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(name, available_timezones(), 1)
         message = f"not an IANA time zone{f'; did you mean {near[0]!r}?' if near else ', such as Europe/Paris'}"
-        raise ValueError(message)
+        raise ValueError(message) from None
     return name
 
 
