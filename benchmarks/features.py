@@ -279,8 +279,9 @@ def _setting(repeats: int) -> str:
 
     return (
         f"Two cores; medians of {repeats} runs taken in turns after one that does not count. Python 3.11, DuckDB "
-        f"{duckdb.__version__}, numpy {np.__version__}, pandas {pd.__version__}, Polars {pl.__version__}, "
-        f"{', '.join(FEAST).replace('==', ' ')}. Made by `python -m benchmarks.features --write`."
+        f"{duckdb.__version__}, numpy {np.__version__}, pandas {pd.__version__}, Polars {pl.__version__}; in an "
+        f"environment of its own {', '.join(FEAST).replace('==', ' ')}. "
+        "Made by `python -m benchmarks.features --write`."
     )
 
 

@@ -27,7 +27,7 @@ quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCh
 
 
 @quick
-@given(history=histories(), instant=st.integers(0, 90).map(minute))
+@given(history=histories(), instant=st.integers(0, 45).map(minute))
 def test_no_feature_moves_with_what_became_known_later(history: History, instant: object, tmp_path: Path) -> None:
     """Changed, gone or new: nothing known at or after an instant moves a feature of a row predicted by then."""
     model, limits, inputs = make_model(tmp_path), make_settings(tmp_path), make_inputs(history)
@@ -41,7 +41,7 @@ def test_no_feature_moves_with_what_became_known_later(history: History, instant
 
 
 @quick
-@given(history=histories(), as_of=st.integers(0, 90).map(minute))
+@given(history=histories(), as_of=st.integers(0, 45).map(minute))
 def test_no_training_row_moves_with_what_became_known_later(history: History, as_of: object, tmp_path: Path) -> None:
     model, limits, inputs = make_model(tmp_path), make_settings(tmp_path), make_inputs(history)
     changed, _ = perturb_inputs(model, inputs, as_of, settings=limits)  # type: ignore[arg-type]

@@ -27,9 +27,10 @@ from tests.include.ratchet.features.rides import (
     make_inputs,
     make_model,
     make_settings,
+    minute,
 )
 
-AS_OF = START + timedelta(hours=6)
+AS_OF = START + timedelta(hours=3)
 fixtures_may_repeat = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -81,3 +82,25 @@ def test_scoring_needs_no_outcomes(history: History, tmp_path: Path) -> None:
     asked = inputs.tables["rides"]
     blind = scoring_rows(model, KEY, inputs, asked.drop_columns(["fare", "is_late", "done_at"]), settings=limits)
     assert blind.equals(scoring_rows(model, KEY, inputs, asked, settings=limits))
+
+
+@pytest.mark.parametrize("budget", ["0B", "1GB"])
+def test_the_newest_is_by_event_time_among_those_known(budget: str, tmp_path: Path) -> None:
+    """An old post that becomes known late is not the newest; of posts known at once, the later said is, then by key."""
+    arrivals = [(0, 1, 2), (1, 5, 6), (2, 3, 8), (3, 4, 8), (4, 9, 9), (5, 9, 9), (6, 7, 20)]
+    posts: list[Row] = [
+        {"post_id": key, "zone": "north", "said_at": minute(said), "known_at": minute(known), "score": key}
+        for key, said, known in arrivals
+    ]
+    rides: list[Row] = [
+        {"ride_id": f"r{at:02d}", "at": minute(at), "zone": "north", "driver": None, "seats": None, "fare": None,
+         "is_late": None, "done_at": None}
+        for at in range(2, 30)
+    ]  # fmt: skip
+    history: History = {"rides": rides, "rain": [], "posts": posts, "zones": []}
+    model, limits, inputs = make_model(tmp_path), make_settings(tmp_path), make_inputs(history)
+    found = join_rows(model, inputs, inputs.tables["rides"], limits, budget)
+    # The prediction time is two steps before the ride; what is known at that very step is not known yet.
+    expected = [None] * 3 + [0] * 4 + [1] * 3 + [5] * 18
+    assert found["post_score"].to_pylist() == expected
+    assert found["post_score"].to_pylist() == [expect_features(history, ride)["post_score"] for ride in rides]
