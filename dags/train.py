@@ -4,9 +4,10 @@ From landed data to a judged candidate and, where all gates agree, a new champio
 **prepare** a snapshot of what was known `as_of`, **search** for the best hyperparameters, **judge** the candidate on
 rows that nothing has seen and register it with its verdict, **promote** it.
 
-- Scheduled: nightly, as of the night. A night without new data is skipped.
+- Scheduled: nightly, as of the night. A night without new data is skipped; so is every night on which nothing was
+  requested, for a model whose spec says `train: null`.
 - By hand: the form takes `as_of`, `window`, `strategy`, `trials`, `force` and a `reason`.
-- On request: a retraining request in the ledger wakes it.
+- On request: a retraining request in the ledger wakes it. One whose event was lost is answered the next night.
 - Backfill: history is trained and judged again; production does not move.
 
 A candidate that the gates refuse fails `decide` at once, with the gate table in the log and one alert.
@@ -22,19 +23,19 @@ from include.ratchet.orchestration.callbacks import deadline
 from include.ratchet.orchestration.links import DOCS, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import ask_approval, step
-from include.ratchet.spec import ModelSpec
+from include.ratchet.spec import NIGHTLY, ModelSpec
 
 
 def build(spec: ModelSpec) -> None:
     """One model's training."""
     wanted = retraining_asset(spec.name)
-    nightly = spec.schedule.train and CronDataIntervalTimetable(spec.schedule.train, timezone=spec.timezone)
+    nightly = CronDataIntervalTimetable(spec.schedule.train or NIGHTLY, timezone=spec.timezone)
 
     @dag(
         dag_id=dag_id(TRAIN, spec.name),
         description=f"Train, judge and promote {spec.name}",
         doc_md=__doc__,
-        schedule=AssetOrTimeSchedule(timetable=nightly, assets=[wanted]) if nightly else [wanted],
+        schedule=AssetOrTimeSchedule(timetable=nightly, assets=[wanted]),
         start_date=first_day(spec),
         catchup=False,
         max_active_runs=1,

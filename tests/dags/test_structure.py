@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from tests.dags.conftest import PROJECT, fill_bag
+
 
 def edges(dag):
     return {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
@@ -56,3 +58,15 @@ def test_ingestion_of_a_day_has_its_local_date_as_key(bag):
     )
     # Across the change to summer time no day is lost or doubled.
     assert [info.partition_key for info in infos] == ["2013-03-09", "2013-03-10", "2013-03-11"]
+
+
+def test_model_that_trains_only_on_request_still_looks_every_night(own_models):
+    """An event can be lost (apache/airflow #56050); the night finds the request in the ledger."""
+    own_models("flights_asked", (PROJECT / "include/models/flight_delay/model.yaml").read_text()
+               .replace("name: flight_delay", "name: flights_asked") + "schedule: {train: null}\n")  # fmt: skip
+    bag = fill_bag()
+    for name in ("flights_asked", "flight_delay"):
+        timetable = bag.dags[f"train_{name}"].timetable
+        assert timetable.timetable.expression == "0 6 * * *"
+        (asset,) = timetable.asset_condition.objects
+        assert asset.name == f"{name}_retraining"

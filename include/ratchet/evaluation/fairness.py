@@ -58,7 +58,6 @@ def _measure(spec: ModelSpec, column: str, table: pa.Table, label: npt.NDArray[A
         parity: str | None = "positive_rate"
     else:
         said = scores.argmax(axis=1) if scores.ndim == 2 else scores
-        label = np.unique(label, return_inverse=True)[1] if scores.ndim == 2 else label
         loss = _accuracy if scores.ndim == 2 else _relative_error(label, scores)
         rates, odds, parity = {"rows": count, "rate": loss}, ("rate",), None
     frame = MetricFrame(metrics=rates, y_true=label[enough], y_pred=said[enough], sensitive_features=values[enough])

@@ -229,7 +229,9 @@ def _wins_on_window(gates: GatesSpec, report: EvaluationReport, circumstances: C
     if not circumstances.has_window or circumstances.champion_as_of is None:
         return None
     if report.window is None:
-        return GateResult("wins on its window", False, "no test rows of both classes there", "a comparison", "hold")
+        return GateResult(
+            "wins on its window", False, "too few test rows there, or of one class", "a comparison", "hold"
+        )
     return GateResult(
         "wins on its window",
         report.window.gain.low > gates.window_margin,

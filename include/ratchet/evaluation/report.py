@@ -122,7 +122,7 @@ def evaluate(
     Args:
         spec: what to measure.
         table: the test rows of the snapshot.
-        label: (n_rows,).
+        label: (n_rows,); of a multiclass task, columns of the scores.
         scores: the candidate's.
         features: the candidate's feature columns.
         baselines: scores of the baselines on the same rows.
@@ -137,7 +137,7 @@ def evaluate(
         metric=spec.metric,
         lower_is_better=sign < 0,
         rows=len(label),
-        rarest_rows=None if spec.task == "regression" else int(np.unique(label, return_counts=True)[1].min()),
+        rarest_rows=None if spec.task == "regression" else _count_rarest(label, scores),
         metrics=metrics,
         baselines=tuple(comparisons[: len(baselines)]),
         champion=comparisons[-1] if champion else None,
@@ -183,20 +183,25 @@ def _on_window(spec: ModelSpec, table: pa.Table, label: npt.NDArray[Any], scores
     event = times(table, spec.event_time)
     start, end = (np.datetime64(moment.replace(tzinfo=None), "us") for moment in window)
     rows = np.flatnonzero((event >= start) & (event < end))
-    if len(rows) == 0 or (spec.task != "regression" and len(np.unique(label[rows])) < 2):
+    is_too_few = len(rows) < spec.evaluation.min_slice_rows
+    if is_too_few or (spec.task != "regression" and len(np.unique(label[rows])) < 2):
         return None
     inside = Contender(champion.name, champion.scores[rows], champion.version)
     return _compare(spec, label[rows], scores[rows], [inside], sign)[1][0]
+
+
+def _count_rarest(label: npt.NDArray[Any], scores: Floats) -> int:
+    """Rows of the rarest class; 0 if the test rows lack one."""
+    classes = scores.shape[1] if scores.ndim == 2 else 2
+    return int(np.bincount(label, minlength=classes).min())
 
 
 def row_loss(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats) -> Floats:
     """Each row's loss, (n_rows,): log loss of a classification, squared error of a regression."""
     if spec.task == "regression":
         return np.asarray((label - scores) ** 2)
-    if spec.task == "binary":
-        said = np.where(label == 1, scores, 1 - scores)
-    else:
-        said = scores[np.arange(len(label)), np.unique(label, return_inverse=True)[1]]
+    is_binary = spec.task == "binary"
+    said = np.where(label == 1, scores, 1 - scores) if is_binary else scores[np.arange(len(label)), label]
     return -np.log(np.clip(said, 1e-15, 1))  # type: ignore[no-any-return]
 
 
@@ -207,7 +212,7 @@ def reliability_curve(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats) 
     if spec.task == "binary":
         said, came = scores, label == 1
     else:
-        said, came = scores.max(axis=1), scores.argmax(axis=1) == np.unique(label, return_inverse=True)[1]
+        said, came = scores.max(axis=1), scores.argmax(axis=1) == label
     bins = np.array_split(np.argsort(said, kind="stable"), CURVE_BINS)
     return tuple(
         {"rows": float(len(rows)), "score": float(said[rows].mean()), "frequency": float(came[rows].mean())}

@@ -81,12 +81,15 @@ def publish(model: str, landed: Json | Sequence[Json]) -> Iterator[Metadata]:
 def plan_training(model: str) -> Json:
     """The request: as of when, over which window, asked by whom and why.
 
-    A night without new data is skipped.
+    A night without new data is skipped, and one without a request if the model is trained only on request.
     """
     from include.ratchet.pipeline import train
 
     workspace = open_workspace()
     request = _read_request(workspace, model)
+    if request.actor == "scheduled run" and not request.answers and not workspace.model(model).spec.schedule.train:
+        message = f"{model} is trained only on request (schedule.train is null), and none is waiting"
+        raise AirflowSkipException(message)
     absence = train.find_absence(workspace, request)
     if absence is not None:
         raise AirflowSkipException(absence)

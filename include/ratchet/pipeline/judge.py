@@ -41,7 +41,8 @@ from include.ratchet.registry.versions import register as register_version
 from include.ratchet.spec import Model
 from include.ratchet.training.baselines import baseline_scores
 from include.ratchet.training.fit import Candidate, fit_candidate, predict, steady
-from include.ratchet.training.frames import features_frame, label_array
+from include.ratchet.training.frames import class_codes, features_frame, label_array
+from include.ratchet.training.learning import learning_curve
 from include.ratchet.training.split import Split
 
 FITTED, MODEL, REPORT, VERDICT = "fitted.json", "model.bin", "report.json", "verdict.json"
@@ -68,7 +69,7 @@ def fit(workspace: Workspace, request: TrainingRequest) -> dict[str, Any]:
     """Fit the search's best candidate on train and validation rows, twice if the gates ask whether that is the same.
 
     Returns:
-        Candidate, format, cost: what later steps need beside the model's bytes.
+        Candidate, format, cost, learning curve: what later steps need beside the model's bytes.
     """
     model, table, split = load_split(workspace, request)
     found = conclude_search(workspace, request)
@@ -85,7 +86,11 @@ def fit(workspace: Workspace, request: TrainingRequest) -> dict[str, Any]:
     with steady(model):
         latency = measure_latency_ms(lambda row: predict(loaded, row, model.spec.task), test)
     cost = CostResult(latency, len(content) / 1e6, is_same)
-    result = {"candidate": found.best.to_dict(), "format": form, "cost": asdict(cost)}
+    curve = learning_curve(model, found.best, frame, label, split, loaded)
+    result = {
+        "candidate": found.best.to_dict(), "format": form, "cost": asdict(cost),
+        "learning": [asdict(point) for point in curve],
+    }  # fmt: skip
     folder = folder_of(workspace, request)
     folder.put(MODEL, content)
     folder.put_json(FITTED, result)
@@ -97,12 +102,12 @@ def evaluate_candidate(workspace: Workspace, request: TrainingRequest) -> Evalua
     model, table, split = load_split(workspace, request)
     folder = folder_of(workspace, request)
     estimator, fitted = _fitted(workspace, request, model)
-    frame, label = features_frame(table, feature_names(model)), label_array(table, model.spec)
     test = table.take(pa.array(split.test))
-    champion, problem = _champion(workspace, request, model, test)
+    frame = features_frame(test, feature_names(model))
+    classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
+    champion, problem = _champion(workspace, request, model, test, classes)
     report = evaluate(
-        model.spec, test, label[split.test], predict(estimator, frame.iloc[split.test], model.spec.task),
-        feature_names(model),
+        model.spec, test, codes[split.test], predict(estimator, frame, model.spec.task, classes), feature_names(model),
         baselines=[Contender(name, scores) for name, scores in baseline_scores(table, model.spec, split).items()],
         champion=champion[1] if champion else None,
         cost=CostResult(**fitted["cost"]),
@@ -220,7 +225,7 @@ def _fitted(workspace: Workspace, request: TrainingRequest, model: Model) -> tup
 
 
 def _champion(
-    workspace: Workspace, request: TrainingRequest, model: Model, test: pa.Table
+    workspace: Workspace, request: TrainingRequest, model: Model, test: pa.Table, classes: npt.NDArray[Any] | None
 ) -> tuple[tuple[Version, Contender] | None, str | None]:
     """The champion's scores on the same test rows, or why there are none."""
     state = ledger.read_aliases(request.key, workspace.settings).get(CHAMPION)
@@ -232,7 +237,7 @@ def _champion(
         return None, f"champion {version.number} needs {', '.join(missing)}, which the features no longer give"
     try:
         estimator = load_estimator(model, version, workspace.settings)
-        scores = predict(estimator, features_frame(test, version.lineage.features), model.spec.task)
+        scores = predict(estimator, features_frame(test, version.lineage.features), model.spec.task, classes)
     except (RatchetError, ValueError, TypeError) as error:
         return None, f"champion {version.number} cannot score these rows: {error}"
     return (version, Contender("champion", scores, version.number)), None
@@ -250,10 +255,11 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
     candidate = Candidate(**fitted["candidate"])
     report, verdict = read_report(workspace, request), read_verdict(workspace, request)
     lineage = lineage_of(workspace, request, candidate)
-    frame, label = features_frame(table, lineage.features), label_array(table, model.spec)
+    test = features_frame(table.take(pa.array(split.test)), lineage.features)
+    classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
     trials = folder.need_json(TRIALS)["trials"]
-    importance = permutation_importance(model.spec, estimator, frame.iloc[split.test], label[split.test])
-    plots = draw_plots(report, trials, importance)
+    importance = permutation_importance(model.spec, estimator, test, codes[split.test], classes)
+    plots = draw_plots(report, trials, importance, fitted["learning"])
     card = render_markdown(model.spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots)
     files = {
         "card.md": card.encode(),
@@ -262,12 +268,12 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
         "verdict.json": folder.need(VERDICT),
         "snapshot.json": folder.need(SNAPSHOT),
         "trials.json": folder.need(TRIALS),
-        "test_scores.npy": _npy(predict(estimator, frame.iloc[split.test], model.spec.task)),
+        "test_scores.npy": _npy(predict(estimator, test, model.spec.task)),
         **plots,
     }
     return Submission(
         training_id=request.training_id, lineage=lineage, report=report, verdict=verdict, model=folder.need(MODEL),
-        form=fitted["format"], example=frame.iloc[split.test[:5]], files=files, reason=request.reason,
+        form=fitted["format"], example=test.iloc[:5], files=files, reason=request.reason,
     )  # fmt: skip
 
 

@@ -19,7 +19,11 @@ SAMPLE_ROWS = 4000
 
 
 def permutation_importance(
-    spec: ModelSpec, estimator: Any, features: pd.DataFrame, label: npt.NDArray[Any]
+    spec: ModelSpec,
+    estimator: Any,
+    features: pd.DataFrame,
+    label: npt.NDArray[Any],
+    classes: npt.NDArray[Any] | None = None,
 ) -> dict[str, float]:
     """By column, how much worse the decisive metric gets when its values are shuffled.
 
@@ -27,17 +31,18 @@ def permutation_importance(
         spec: names the metric and the seed.
         estimator: fitted.
         features: (n_rows, n_features); an even sample of at most 4,000 rows is used.
-        label: (n_rows,).
+        label: (n_rows,); of a multiclass task, positions among `classes`.
+        classes: of a multiclass task.
     """
     rows = np.linspace(0, len(label) - 1, min(len(label), SAMPLE_ROWS)).astype(np.int64)
     frame, truth = features.iloc[rows].reset_index(drop=True), label[rows]
     if spec.task != "regression" and len(np.unique(truth)) < 2:
         return {}
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
-    base = score(spec.metric, truth, predict(estimator, frame, spec.task))
+    base = score(spec.metric, truth, predict(estimator, frame, spec.task, classes))
     generator = np.random.default_rng(spec.training.seed)
     lost = {}
     for name in features.columns:
         shuffled = frame.assign(**{name: frame[name].to_numpy()[generator.permutation(len(frame))]})
-        lost[str(name)] = sign * (base - score(spec.metric, truth, predict(estimator, shuffled, spec.task)))
+        lost[str(name)] = sign * (base - score(spec.metric, truth, predict(estimator, shuffled, spec.task, classes)))
     return lost

@@ -15,10 +15,14 @@ _INK, _MUTED = "#0b5cad", "#9aa5b1"
 
 
 def draw_plots(
-    report: EvaluationReport, trials: Sequence[Mapping[str, Any]], importance: Mapping[str, float]
-) -> dict[str, bytes]:
-    """Every plot by file name: the search, the reliability curve, the importances and the slices."""
-    plots = {"plots/search.png": _draw("Search", lambda axes: _search(axes, report, trials))}
+    report: EvaluationReport, trials: Sequence[Mapping[str, Any]], importance: Mapping[str, float],
+    learning: Sequence[Mapping[str, float]],
+) -> dict[str, bytes]:  # fmt: skip
+    """Every plot by file name: search, learning curve, reliability curve, importances and slices."""
+    plots = {
+        "plots/search.png": _draw("Search", lambda axes: _search(axes, report, trials)),
+        "plots/learning.png": _draw("Learning curve", lambda axes: _learning(axes, report, learning)),
+    }
     if report.calibration:
         plots["plots/reliability.png"] = _draw("Reliability", lambda axes: _reliability(axes, report))
     if importance:
@@ -50,6 +54,16 @@ def _search(axes: Axes, report: EvaluationReport, trials: Sequence[Mapping[str, 
             axes.plot(*zip(*points, strict=True), "o", label=name, markersize=5)
     axes.set_xlabel("trial", fontsize=8)
     axes.set_ylabel(f"validation {report.metric}", fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _learning(axes: Axes, report: EvaluationReport, points: Sequence[Mapping[str, float]]) -> None:
+    rows = [point["rows"] for point in points]
+    axes.plot(rows, [point["seen"] for point in points], "o--", color=_MUTED, label="rows it learnt from")
+    axes.plot(rows, [point["unseen"] for point in points], "o-", color=_INK, label="test rows")
+    axes.set_xscale("log")
+    axes.set_xlabel("newest rows learnt from", fontsize=8)
+    axes.set_ylabel(report.metric, fontsize=8)
     axes.legend(fontsize=8, frameon=False)
 
 

@@ -2,10 +2,11 @@
 
 from include.ratchet.spec.durations import format_duration, parse_duration
 from include.ratchet.spec.loading import find_models, get_model, load_model, load_models
-from include.ratchet.spec.model import WHOLE, Model, ModelKey, ModelSpec
+from include.ratchet.spec.model import NIGHTLY, WHOLE, Model, ModelKey, ModelSpec
 from include.ratchet.spec.partitions import STATIC_KEY, Partition, partition_of, partitions_between
 
 __all__ = [
+    "NIGHTLY",
     "STATIC_KEY",
     "WHOLE",
     "Model",

@@ -18,9 +18,23 @@ _TAGS = {"int", "float", "choice", "[key]"}
 """Parts of pydantic's locations that are no keys of the file."""
 
 try:
-    from yaml import CSafeLoader as _Loader
+    from yaml import CSafeLoader as _SafeLoader
 except ImportError:  # a PyYAML without libyaml
-    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+
+class _Loader(_SafeLoader):
+    """A safe loader, in C where there is one, that takes no key twice: YAML lets the last one win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines and name != "<<":
+                message = f"{line}: {name}: stands twice, first in line {lines[name]}. Take one of them out."
+                raise SpecError(message)
+            lines[name] = line
+        return super().construct_mapping(node, deep)
 
 
 def find_models(models_dir: Path) -> list[Path]:
@@ -37,7 +51,10 @@ def load_model(folder: Path) -> Model:
     path = folder / SPEC_FILE
     try:
         text = path.read_text(encoding="utf-8")
-        raw = yaml.load(text, Loader=_Loader)  # a safe loader, in C where there is one
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe one
+    except SpecError as error:
+        message = f"{path}:{error}"
+        raise SpecError(message) from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         message = f"{path}: cannot be read as YAML: {error}"
         raise SpecError(message) from error

@@ -72,12 +72,15 @@ def _known_cron(expression: str) -> str:
 Cron = Annotated[str, AfterValidator(_known_cron)]
 
 
+NIGHTLY = "0 6 * * *"
+
+
 class ScheduleSpec(Spec):
     """When runs start, in the spec's time zone."""
 
     ingest: Cron | None = None
     """Absent: at each partition's end."""
-    train: Cron | None = "0 6 * * *"
+    train: Cron | None = NIGHTLY
     """null: only on request."""
     deadline: Duration = Field(default="4h", validate_default=True)
     """A nightly training that has not ended by then is reported."""

@@ -183,6 +183,7 @@ class EvaluationSpec(Spec):
     metrics: tuple[Metric, ...] = ()
     slices: tuple[ColumnName, ...] = ()
     min_slice_rows: int = Field(default=200, ge=10)
+    """Fewer rows are not judged by themselves: as a slice, a group, or the window that asked for a retraining."""
     sensitive: tuple[ColumnName, ...] = ()
     """Attributes over which fairness is measured."""
     threshold: float = Field(default=0.5, gt=0, lt=1)

@@ -88,7 +88,7 @@ def _run_backfill(
     known, moved_at = None, time.monotonic()
     while True:
         found = client.request("GET", f"/backfills/{created['id']}")
-        runs = _runs_of(client, dag, created["id"])
+        runs = _runs_of(client, dag, body, created["created_at"])
         ended = sum(run["state"] in FINISHED for run in runs)
         progress(ended, len(runs))
         if found["completed_at"] and ended == len(runs):
@@ -102,11 +102,14 @@ def _run_backfill(
         time.sleep(1)
 
 
-def _runs_of(client: AirflowClient, dag: str, backfill: int) -> list[dict[str, Any]]:
-    page = client.request(
-        "GET", f"/dags/{dag}/dagRuns", params={"run_type": "backfill", "limit": 1000, "order_by": "-id"}
-    )["dag_runs"]
-    return [run for run in page if run.get("backfill_id", backfill) == backfill]
+def _runs_of(client: AirflowClient, dag: str, body: dict[str, Any], created_at: str) -> list[dict[str, Any]]:
+    """Runs of the backfill's range that it made or took over; Airflow's API does not say whose a run is."""
+    begin, end = body["from_date"], body["to_date"]
+    found = client.pages(
+        f"/dags/{dag}/dagRuns", "dag_runs", run_type="backfill", updated_at_gte=created_at, order_by="id"
+    )
+    return [run for run in found if begin[:10] <= (run["partition_key"] or "")[:10] <= end[:10]
+            or begin <= (run["logical_date"] or "") <= end]  # fmt: skip
 
 
 def _missing(settings: Settings, model: Model, wanted: list[str]) -> list[str]:

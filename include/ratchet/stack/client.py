@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -12,6 +12,7 @@ from include.ratchet.errors import StackError
 from include.ratchet.stack.layout import LOGIN, Layout
 
 FINISHED = frozenset({"success", "failed"})
+PAGE = 100
 
 
 class AirflowClient:
@@ -65,6 +66,16 @@ class AirflowClient:
             raise StackError(message)
         self._http.headers["authorization"] = f"Bearer {response.json()['access_token']}"
 
+    def pages(self, path: str, name: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """Every entry of a list; Airflow gives no more than `[api] maximum_page_limit` at once, whatever is asked."""
+        offset = 0
+        while True:
+            page = self.request("GET", path, params={**params, "limit": PAGE, "offset": offset})
+            yield from page[name]
+            offset += len(page[name])
+            if not page[name] or offset >= page["total_entries"]:
+                return
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, **body: Any) -> str:
         """Start a run and return its id."""
         content = {"logical_date": None, "conf": dict(conf or {}), **body}
@@ -78,8 +89,7 @@ class AirflowClient:
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """The task instances of a run."""
-        found = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", params={"limit": 1000})
-        return list(found["task_instances"])
+        return list(self.pages(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """What a task returned."""

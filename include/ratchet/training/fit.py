@@ -70,9 +70,19 @@ class steady:  # noqa: N801 - reads as a statement
         self._limits.restore_original_limits()
 
 
-def predict(estimator: Any, features: pd.DataFrame, task: str) -> npt.NDArray[np.float64]:
-    """Scores: probability of the positive class (n,), of each class (n, n_classes), or the value (n,)."""
+def predict(
+    estimator: Any, features: pd.DataFrame, task: str, classes: npt.NDArray[Any] | None = None
+) -> npt.NDArray[np.float64]:
+    """Scores: probability of the positive class (n,), of each class (n, n_classes), or the value (n,).
+
+    With `classes`, the columns of a multiclass task are theirs: 0 for one that the estimator has never seen, and
+    without those that only the estimator knows.
+    """
     if task == "regression":
         return np.asarray(estimator.predict(features), dtype=np.float64)
     probabilities = np.asarray(estimator.predict_proba(features), dtype=np.float64)
-    return probabilities[:, 1] if task == "binary" else probabilities
+    if task == "binary":
+        probabilities = probabilities[:, 1]
+    elif classes is not None:
+        probabilities = probabilities @ (estimator.classes_[:, None] == classes).astype(np.float64)
+    return probabilities

@@ -50,6 +50,17 @@ def label_array(table: pa.Table, spec: ModelSpec) -> npt.NDArray[Any]:
     return pc.cast(positive, pa.int8()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
+def class_codes(label: npt.NDArray[Any], task: str) -> tuple[npt.NDArray[Any] | None, npt.NDArray[Any]]:
+    """The classes of a multiclass task, sorted, and each label's position among them, (n_rows,): what metrics take.
+
+    Take them of a whole snapshot: its parts may lack a class. Labels of other tasks stand for themselves.
+    """
+    if task != "multiclass":
+        return None, label
+    classes, codes = np.unique(label, return_inverse=True)
+    return classes, codes.astype(np.int64)
+
+
 def times(table: pa.Table, column: str) -> npt.NDArray[np.datetime64]:
     """A timestamp column as datetime64[us], in UTC."""
     stamp = pc.cast(table.column(column), pa.timestamp("us", tz="UTC"))

@@ -26,8 +26,8 @@ def score(metric: str, label: npt.NDArray[Any], scores: Floats, *, threshold: fl
 
     Args:
         metric: its name in the spec.
-        label: (n_rows,).
-        scores: (n_rows,) or, of a multiclass task, (n_rows, n_classes) in the order of the sorted labels.
+        label: (n_rows,); of a multiclass task, columns of `scores`.
+        scores: (n_rows,) or, of a multiclass task, (n_rows, n_classes).
         threshold: score from which a binary prediction is positive.
     """
     return float(prepare(metric, label, scores, threshold=threshold)(np.ones((1, len(label))))[0])
@@ -36,20 +36,13 @@ def score(metric: str, label: npt.NDArray[Any], scores: Floats, *, threshold: fl
 def prepare(metric: str, label: npt.NDArray[Any], scores: Floats, *, threshold: float = 0.5) -> Weighted:
     """The metric of these rows as a function of their weights; nan where a resample leaves it undefined."""
     if scores.ndim == 2:
-        return _MULTICLASS[metric](_codes(label, scores.shape[1]), scores)
+        return _MULTICLASS[metric](label.astype(np.int64), scores)
     if metric in _REGRESSION:
         return _REGRESSION[metric](label.astype(np.float64), scores)
     truth = label.astype(bool)
     if metric in _CONFUSION:
         return _confusion(truth, scores >= threshold, _CONFUSION[metric])
     return _BINARY[metric](truth, scores)
-
-
-def _codes(label: npt.NDArray[Any], classes: int) -> npt.NDArray[np.int64]:
-    """Labels as positions among the classes; those that are numbers from 0 already stand for themselves."""
-    if label.dtype.kind in "iu" and label.min() >= 0 and label.max() < classes:
-        return label.astype(np.int64)
-    return np.unique(label, return_inverse=True)[1].astype(np.int64)
 
 
 def _mean_of(loss: Floats) -> Weighted:

@@ -20,7 +20,7 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from include.ratchet.spec.training import LOWER_IS_BETTER, Strategy
 from include.ratchet.training.fit import Candidate, fit_candidate, predict
-from include.ratchet.training.frames import features_frame, label_array
+from include.ratchet.training.frames import class_codes, features_frame, label_array
 from include.ratchet.training.metrics import score
 from include.ratchet.training.proposals import CANDIDATE, fixed_points, suggest
 from include.ratchet.training.split import Rows, Split
@@ -180,12 +180,13 @@ def _evaluate(trial: optuna.Trial, model: Model, strategy: Strategy, frame: Any,
               validation: Rows) -> float:  # fmt: skip
     chosen = suggest(trial, model.spec)
     candidate = Candidate(chosen.pop(CANDIDATE), chosen)
+    classes, codes = class_codes(label, model.spec.task)
     value = math.nan
     for step, share in enumerate(RUNGS if strategy == "halving" else (1.0,)):
         newest = rows[-math.ceil(len(rows) * share) :]
         fitted = fit_candidate(model, candidate, frame.iloc[newest], label[newest])
-        scores = predict(fitted, frame.iloc[validation], model.spec.task)
-        value = score(model.spec.metric, label[validation], scores, threshold=model.spec.evaluation.threshold)
+        scores = predict(fitted, frame.iloc[validation], model.spec.task, classes)
+        value = score(model.spec.metric, codes[validation], scores, threshold=model.spec.evaluation.threshold)
         trial.report(value, step + 1)
         if share < 1 and trial.should_prune():
             raise optuna.TrialPruned

@@ -125,9 +125,9 @@ def test_regression_and_multiclass_are_evaluated(tmp_path):
     assert report.baselines[0].gain.low > 1
     assert report.rarest_rows is None
     assert report.calibration == ()
-    kinds = np.array(["a", "b", "c"])[np.clip(np.round(x + 1), 0, 2).astype(int)]
+    kinds = np.clip(np.round(x + 1), 0, 2).astype(int)
     scores = np.full((1500, 3), 0.1)
-    scores[np.arange(1500), np.searchsorted(["a", "b", "c"], kinds)] = 0.8
+    scores[np.arange(1500), kinds] = 0.8
     model = make_model(tmp_path / "m", task="multiclass", evaluation={"sensitive": ["shop"], "metrics": ["accuracy"]})
     report = evaluate(
         model.spec, table, kinds, scores, ["x", "shop"],
@@ -135,6 +135,21 @@ def test_regression_and_multiclass_are_evaluated(tmp_path):
     )  # fmt: skip
     assert report.metrics["accuracy"].value == 1
     assert report.metrics["log_loss"].value == pytest.approx(-np.log(0.8))
+    assert report.rarest_rows == np.bincount(kinds).min()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_class_that_the_test_rows_lack_is_counted(tmp_path, task):
+    table = make_table(500)
+    scores = np.full(500, 0.3) if task == "binary" else np.tile([0.5, 0.2, 0.3], (500, 1))
+    label = np.zeros(500, dtype=int) if task == "binary" else np.arange(500) % 2 * 2
+    report = evaluate(
+        make_model(tmp_path, task=task).spec, table, label, scores, ["x"],
+        baselines=[Contender("dummy", scores)], champion=None, cost=COST,
+    )  # fmt: skip
+    assert report.rarest_rows == 0
+    if task == "multiclass":
+        assert report.metrics["log_loss"].value == pytest.approx(-np.log([0.5, 0.3]).mean())
 
 
 def test_latency_is_a_median_of_single_rows():

@@ -24,6 +24,7 @@ LINEAGE = Lineage(
     search={"strategy": "tpe", "trials": 6}, seed=1, spec_hash="s", code_hash="c", lock_hash="l", git_commit="deadbeef",
     is_dirty=True, python="3.11",
 )  # fmt: skip
+LEARNING = [{"rows": 100, "seen": 0.8, "unseen": 0.6}, {"rows": 900, "seen": 0.75, "unseen": 0.7}]
 SAFE = {"html", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul",
         "li", "img", "br"}  # fmt: skip
 
@@ -72,7 +73,7 @@ def test_plots_are_pictures_and_the_same_every_time():
     trials = [{"number": 0, "candidate": "logistic", "value": 0.7}, {"number": 1, "candidate": "b", "value": None}]
     curve = ({"rows": 10.0, "score": 0.2, "frequency": 0.3}, {"rows": 10.0, "score": 0.6, "frequency": 0.5})
     report = replace(GOOD, calibration=curve)
-    plots = draw_plots(report, trials, {"x": 0.1, "shop": 0.02})
-    assert set(plots) == {f"plots/{name}.png" for name in ("search", "reliability", "importance", "slices")}
+    plots = draw_plots(report, trials, {"x": 0.1, "shop": 0.02}, LEARNING)
+    assert set(plots) == {f"plots/{name}.png" for name in ("search", "learning", "reliability", "importance", "slices")}
     assert all(content.startswith(b"\x89PNG") for content in plots.values())
-    assert plots == draw_plots(report, trials, {"x": 0.1, "shop": 0.02})
+    assert plots == draw_plots(report, trials, {"x": 0.1, "shop": 0.02}, LEARNING)

@@ -52,6 +52,8 @@ def test_smallest_spec_is_short_and_has_defaults(tmp_path):
             "label: {colum",
             r"label\.colum: no such key; did you mean 'column'\? Expected one of: column,",
         ),
+        ("task: binary", "task: binary\ntask: regression", r"model.yaml:5: task: stands twice, first in line 4\. Take"),
+        ("{column: rained}", "{column: rained, column: wet}", r":8: column: stands twice, first in line 8"),
         ("keys: [station]", "keys: []", r"keys: found \[\]; tuple should have at least 1 item"),
         ("{python: rows}", "{python: rows, sql: select 1}", r"source: expected exactly one of .*; found python, sql"),
         ("{python: rows}", "{sql: select 1}", r"source: a `sql` source needs `connection`"),

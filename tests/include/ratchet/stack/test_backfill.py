@@ -6,6 +6,7 @@ import json
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -18,6 +19,14 @@ from include.ratchet.spec.scaffold import make_model
 from include.ratchet.stack import backfill
 from include.ratchet.stack.backfill import backfill_model
 from include.ratchet.stack.layout import open_layout
+
+PAGE_LIMIT = 2
+"""Airflow gives as many runs at once as it likes, and not as many as it is asked for."""
+
+
+def split(address):
+    parts = urlsplit(address)
+    return parts.path, parse_qs(parts.query)
 
 
 class Airflow:
@@ -40,7 +49,7 @@ class Airflow:
             def answer(self):
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else {}
-                content = json.dumps(airflow.handle(self.command, self.path.partition("?")[0], body)).encode()
+                content = json.dumps(airflow.handle(self.command, *split(self.path), body)).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
@@ -54,14 +63,16 @@ class Airflow:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def handle(self, method, path, body):
+    def handle(self, method, path, query, body):
         if path == "/auth/token":
             return {"access_token": "x"}
         if path == "/api/v2/backfills":
             spec = self.workspace.model("order_returns").spec
             days = partitions_between(spec, *(partition_of(spec, body[name][:10]) for name in ("from_date", "to_date")))
-            self.runs = [{"dag_run_id": f"b{day.key}", "key": day.key, "state": "queued"} for day in days]
-            return {"id": 7}
+            older = {"dag_run_id": "b2025", "partition_key": "2025-12-31", "logical_date": None, "state": "queued"}
+            new = [{**older, "dag_run_id": f"b{day.key}", "partition_key": day.key} for day in days]
+            self.runs = [older, *new]
+            return {"id": 7, "created_at": "2026-01-01T00:00:00Z"}
         if path.endswith("/cancel"):
             self.is_cancelled = True
         elif path == "/api/v2/backfills/7":
@@ -70,11 +81,12 @@ class Airflow:
             return {"completed_at": "2026-01-01T00:00:00Z"}
         elif path.endswith("/dagRuns") and method == "GET":
             if self.looks > 2 and not self.starved:
-                for run in self.runs:
+                for run in self.runs[1:]:
                     if run["state"] == "queued":
                         self.finish(run)
                         break
-            return {"dag_runs": self.runs}
+            first = int(query["offset"][0])
+            return {"dag_runs": self.runs[first : first + PAGE_LIMIT], "total_entries": len(self.runs)}
         elif path.endswith("/dagRuns"):
             self.land(body["conf"]["first"])
             return {"dag_run_id": "manual"}
@@ -82,8 +94,8 @@ class Airflow:
 
     def finish(self, run):
         run["state"] = "success"
-        if run["key"] not in self.forgotten:
-            self.land(run["key"])
+        if run["partition_key"] not in self.forgotten:
+            self.land(run["partition_key"])
 
     def land(self, key):
         land_partitions(self.workspace, self.workspace.model("order_returns"), [key], "run")

@@ -89,7 +89,7 @@ def test_multiclass_metric_is_scikit_learns(name, seed, rows):
         "f1_macro": lambda: sk.f1_score(label, said, average="macro"),
         "ece": lambda: ece((scores.argmax(axis=1) == code).astype(int), scores.max(axis=1), np.ones(rows)),
     }[name]()
-    assert score(name, label, scores) == pytest.approx(expected, abs=1e-9)
+    assert score(name, code, scores) == pytest.approx(expected, abs=1e-9)
 
 
 def test_auc_of_one_class_is_undefined_and_not_a_number_by_chance():
