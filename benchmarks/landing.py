@@ -1,18 +1,16 @@
 """How long landing takes: a year of flights in one batch, the same again, and day by day.
 
-.venv/bin/python -m benchmarks.landing [--days 30]
+.venv/bin/python -m benchmarks.landing [--days 30] > benchmarks/results/landing.md
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import LandingReport, land_many
@@ -22,10 +20,11 @@ from include.ratchet.spec import Model, Partition, load_model, partition_of, par
 
 
 def main() -> None:
-    """Print a line of JSON for each measurement."""
+    """Print a table with a row for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=30, help="days to land one by one")
     arguments = parser.parse_args()
+    print("# Landing: how long it takes\n\n| what | rows | s | CPU s | rows/s |\n|---|---|---|---|---|")
     model = load_model(PROJECT / "include" / "models" / "flight_delay")
     year = [partition_of(model.spec, "2013-01-01"), partition_of(model.spec, "2013-12-31")]
     days = list(partitions_between(model.spec, *year))
@@ -40,8 +39,7 @@ def main() -> None:
         chosen = days[: arguments.days]
         _measure(
             f"flight_delay: {len(chosen)} days one by one, with late labels",
-            lambda: [_land(model, model.name, [day], single) for day in chosen][-1],
-            per=len(chosen),
+            lambda: sum(_land(model, model.name, [day], single).read for day in chosen),
         )
 
 
@@ -57,17 +55,12 @@ def _land(model: Model, table: str, days: list[Partition], settings: Settings) -
     )
 
 
-def _measure(what: str, work: Callable[[], Any], per: int = 1) -> None:
+def _measure(what: str, work: Callable[[], LandingReport | int]) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     found = work()
     wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    line: dict[str, Any] = {"what": what, "wall_s": round(wall_s, 2), "cpu_s": round(cpu_s, 2)}
-    if isinstance(found, LandingReport):
-        line |= {"rows": found.read, "quarantined": found.quarantined, "rows_per_s": round(found.read * per / wall_s)}
-    if per > 1:
-        line |= {"wall_s_each": round(wall_s / per, 3)}
-        del line["rows_per_s"]
-    print(json.dumps(line), flush=True)
+    rows = found.read if isinstance(found, LandingReport) else found
+    print(f"| {what} | {rows:,} | {wall_s:.2f} | {cpu_s:.2f} | {rows / wall_s:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":

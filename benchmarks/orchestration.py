@@ -1,6 +1,6 @@
 """What Airflow costs: a warm training run through the scheduler against the same engine calls in one plain process.
 
-    ./ratchet demo && .venv/bin/python -m benchmarks.orchestration
+    ./ratchet demo && .venv/bin/python -m benchmarks.orchestration > benchmarks/results/orchestration.md
 
 Needs the demonstration's stack with its year of flights. Both sides build the same snapshot, run the same search
 and end with a registered version; they take turns, and medians are compared. The plain process has loaded its
@@ -70,6 +70,7 @@ def main() -> None:
             scheduled.append(seconds)
             work.append(tasks)
     one, other = statistics.median(plain), statistics.median(scheduled)
+    print("# Orchestration: what Airflow costs\n")
     print("| training on a year of flights | median s | all |")
     print("|---|---|---|")
     print(f"| one plain process | {one:.1f} | {', '.join(f'{s:.1f}' for s in plain)} |")

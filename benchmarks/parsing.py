@@ -1,6 +1,6 @@
 """What a spec costs when DAGs are parsed: `dags/` with 200 models against as many empty DAGs of Airflow's own.
 
-    .venv/bin/python -m benchmarks.parsing
+    .venv/bin/python -m benchmarks.parsing > benchmarks/results/parsing.md
 
 Airflow's own cost is that of 400 DAGs with the same numbers of plain tasks, built and bagged in the same process.
 """
@@ -77,6 +77,7 @@ def main() -> None:
         (folder / "plain/dags.py").write_text(PLAIN % 400)
         count, ours = measure(PROJECT / "dags", folder / "models")
         plain_count, plain = measure(folder / "plain", folder / "models")
+    print("# Parsing: what a spec costs\n")
     print("| parse | DAGs | median s | ms a DAG |")
     print("|---|---|---|---|")
     print(f"| 200 specs | {count} | {ours:.2f} | {1000 * ours / count:.1f} |")

@@ -1,14 +1,13 @@
 """How long validation takes: for a million rows, for a day, and as a share of landing and training.
 
-    .venv/bin/python -m benchmarks.validation [--run-s SECONDS]
+    .venv/bin/python -m benchmarks.validation [--run-s SECONDS] > benchmarks/results/validation.md
 
-`--run-s` is the wall time of a whole `./ratchet run flight_delay`; with it the share of the run is printed.
+`--run-s` is the wall time of landing and training together; with it the share of the run is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,10 +26,11 @@ _MILLION = 1_000_000
 
 
 def main() -> None:
-    """Print a line of JSON for each measurement."""
+    """Print a table with a row for each measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run-s", type=float, default=None, help="wall time of a whole run, for the share")
     arguments = parser.parse_args()
+    print("# Validation: how long it takes\n\n| what | s | CPU s |\n|---|---|---|")
     model = load_model(PROJECT / "include" / "models" / "flight_delay")
     first, last = (partition_of(model.spec, day) for day in ("2013-01-01", "2013-12-31"))
     days = list(partitions_between(model.spec, first, last))
@@ -60,9 +60,9 @@ def main() -> None:
             lambda: validate_snapshot(model, large, settings=settings, run_id="benchmark"),
         )
         spent = partitions_s + snapshot_s
-        _print(what="validation against landing", validation_s=round(spent, 2), landing_s=round(landing_s, 2))
+        print(f"\nA year of flights and its snapshot take {spent:.1f} s to validate, {landing_s:.1f} s to land.")
         if arguments.run_s:
-            _print(what="share of the run", share=round(spent / arguments.run_s, 3))
+            print(f"That is {spent / arguments.run_s:.1%} of a run of {arguments.run_s:g} s (aim: below 20 %).")
 
 
 def _land(model: Model, days: list[Partition], settings: Settings) -> None:
@@ -93,12 +93,8 @@ def _measure(what: str, work: Callable[[], object]) -> float:
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
-    _print(what=what, wall_s=round(wall_s, 2), cpu_s=round(cpu_s, 2))
+    print(f"| {what} | {wall_s:.2f} | {cpu_s:.2f} |", flush=True)
     return wall_s
-
-
-def _print(**line: object) -> None:
-    print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

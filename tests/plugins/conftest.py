@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from mlflow import MlflowClient
 
+from include.ratchet.registry.versions import client_of
 from include.ratchet.settings import Settings, read_settings
 from tests.airflow_database import migrate
 
@@ -104,12 +104,13 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def carded(mlflow_url: str, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> str:
     """Path of a version's card that MLflow holds."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
-    client = MlflowClient(mlflow_url, mlflow_url)
+    client = client_of(read_settings(os.environ))
     name = f"carded_{time.time_ns()}"
     run = client.create_run(client.create_experiment(name)).info
     client.log_text(run.run_id, "<h1>card</h1>", "card.html")
     client.log_text(run.run_id, "not really a picture", "plots/slices.png")
     client.log_text(run.run_id, "secret", "plots/model.pkl")
+    client.set_terminated(run.run_id)
     client.create_registered_model(name)
     client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id)
     return f"/ratchet/cards/{name}/1/"

@@ -20,6 +20,10 @@ def test_card_and_its_plots_are_served(server, login, carded):
     assert (plot.status_code, plot.headers["content-type"]) == (200, "image/png")
 
 
+def test_registry_prints_nothing_where_scripts_read(capfd, carded):
+    assert capfd.readouterr().out == ""
+
+
 def test_plots_are_found_from_the_address_that_people_copy(server, login, carded):
     answer = server.get(carded.rstrip("/"), headers=login)
     assert answer.status_code == 307
