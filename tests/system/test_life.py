@@ -67,6 +67,13 @@ def test_weeks_of_flights_lead_to_a_champion(stack):
     assert stack.slack.refused == []
 
 
+def test_servers_listen_on_this_machine_alone(stack):
+    processes = psutil.Process(read_status(stack.layout.home).pid).children(recursive=True)
+    heard = {c.laddr for one in processes for c in one.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert {address.ip for address in heard} == {"127.0.0.1"}
+    assert {address.port for address in heard} == set(stack.layout.ports.values())
+
+
 def test_training_again_on_the_same_data_is_skipped(stack):
     before = champion(stack)
     run_id = stack.run("train_flight_delay", {"as_of": AS_OF})

@@ -66,9 +66,10 @@ def airflow(layout: Layout) -> tuple[Component, ...]:
         Component(name, _module("airflow", *words), lambda part=part: _reports(health, part))  # type: ignore[misc]
         for name, words, part in (
             ("api-server", ("api-server",), "metadatabase"),
-            ("scheduler", ("scheduler",), "scheduler"),
+            # Logs lie on this machine; the servers that hand them out elsewhere would listen on every address.
+            ("scheduler", ("scheduler", "--skip-serve-logs"), "scheduler"),
             ("dag-processor", ("dag-processor",), "dag_processor"),
-            ("triggerer", ("triggerer",), "triggerer"),
+            ("triggerer", ("triggerer", "--skip-serve-logs"), "triggerer"),
         )
     )
 

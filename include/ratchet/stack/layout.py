@@ -18,7 +18,7 @@ from include.ratchet.errors import StackError
 from include.ratchet.settings import PROJECT
 
 HOST = "127.0.0.1"
-DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "postgres": 5433, "worker_logs": 8793, "triggerer_logs": 8794}
+DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "postgres": 5433}
 MARK = "RATCHET_STACK"
 """Environment variable that every process of a stack carries, so that none can be lost."""
 LOGIN = "admin"
@@ -98,9 +98,6 @@ class Layout:
             "api__secret_key": self.secrets["api"],
             "api__workers": "1",
             "api_auth__jwt_secret": self.secrets["jwt"],
-            "logging__worker_log_server_port": str(self.ports["worker_logs"]),
-            "logging__trigger_log_server_port": str(self.ports["triggerer_logs"]),
-            "logging__worker_log_server_host": HOST,
             "scheduler__task_instance_heartbeat_timeout": "60",
             "scheduler__task_instance_heartbeat_timeout_detection_interval": "5",
             "scheduler__scheduler_idle_sleep_time": "0.2",
