@@ -100,6 +100,8 @@ class Layout:
             "api_auth__jwt_secret": self.secrets["jwt"],
             "scheduler__task_instance_heartbeat_timeout": "60",
             "scheduler__task_instance_heartbeat_timeout_detection_interval": "5",
+            # What a scheduler that died had started is taken over when its heartbeat is 30 s old, not after 5 minutes.
+            "scheduler__orphaned_tasks_check_interval": "10",
             "scheduler__scheduler_idle_sleep_time": "0.2",
             "dag_processor__refresh_interval": "15",
             "dag_processor__min_file_process_interval": "10",
