@@ -1,11 +1,24 @@
-"""The database `ratchet`: tables of the ledger, and the schema's migrations."""
+"""The database `ratchet`: ledger, aliases, hand-overs, online histories and API keys, and the schema's migrations."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import JSON, Column, DateTime, Engine, Index, Integer, MetaData, String, Table, Text, create_engine
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+)
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 metadata = MetaData()
@@ -39,6 +52,40 @@ aliases = Table(
     Column("ledger_id", Integer, nullable=False),
 )
 """Which version an alias names: the row that a promotion compares and swaps; MLflow's aliases follow it."""
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("segment", String(300), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("state", JSON, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+)
+"""The hand-over of each model key, as one row that is compared by its revision and swapped."""
+
+histories = Table(
+    "histories",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("segment", String(300), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("definition", String(64), nullable=False),
+    Column("known_until", DateTime(timezone=True), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("rows", LargeBinary, nullable=False),
+)
+"""What online features are computed from: for each join of a model's features, the rows that can still matter."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("name", String(250), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+"""Keys of the prediction service, hashed; a key that is taken back is removed."""
 
 
 @lru_cache(maxsize=4)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.serving import RolloutSpec, ServingSpec
 from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
 from include.ratchet.spec.training import (
     DEFAULT_METRIC,
@@ -120,6 +121,8 @@ class ModelSpec(Spec):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     gates: GatesSpec = GatesSpec()
+    serving: ServingSpec = ServingSpec()
+    rollout: RolloutSpec = RolloutSpec()
     alerts: AlertsSpec = AlertsSpec()
 
     @model_validator(mode="after")
@@ -177,8 +180,9 @@ class ModelSpec(Spec):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the spec's meaning: defaults filled in, comments and order of keys left out."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what it says of the model: defaults filled in, comments, order and serving left out."""
+        content = self.model_dump(mode="json", exclude={"serving", "rollout", "alerts"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def table(self, name: str) -> TableSpec:
         """The spec of one table; the model's own goes by the model's name.

@@ -1,0 +1,138 @@
+"""Request records and feedback as tables: everything about each prediction, and what became known of it later.
+
+Two Delta tables for each model, `requests` and `feedback`, partitioned by the day of event time. Rows are only
+appended, each log's exactly once: a commit carries the log's name and its last number, so that a shipment cut off
+between the commit and the log's own note is not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.ratchet.data.tables import PARTITION_COLUMN, Table
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model, ModelSpec, partition_of
+
+Kind = Literal["requests", "feedback"]
+FEATURE = "feature_"
+"""Prefix of the columns that hold a prediction's feature row."""
+_TIME = pa.timestamp("us", "UTC")
+
+REQUESTS = pa.schema([
+    ("request_id", pa.string()),  # the caller's, or made
+    ("row", pa.int32()),  # of the request
+    ("model", pa.string()),
+    ("segment", pa.string()),
+    ("key", pa.string()),  # by which the label comes, see `record_key`
+    ("event_time", _TIME),
+    ("prediction_time", _TIME),
+    ("received_at", _TIME),
+    ("answered_at", _TIME),
+    ("latency_ms", pa.float64()),
+    ("version", pa.int32()),
+    ("route", pa.string()),  # champion, challenger, shadow, defer or batch
+    ("mode", pa.string()),  # of the hand-over: direct, shadow, canary, ab, blue_green, defer
+    ("deployed_at", _TIME),  # when this version was loaded
+    ("score", pa.float64()),  # probability of the positive class, or of the likeliest one, or the value
+    ("output", pa.string()),  # JSON of what was answered; null if nothing was
+    ("error", pa.string()),  # why there is no score
+    ("payload", pa.string()),  # JSON of the row as it came, masked as the spec says
+    ("known_until", _TIME),  # what the online features knew
+    ("is_stale", pa.bool_()),
+    ("caller", pa.string()),  # name of the API key
+    ("code_hash", pa.string()),
+    ("lock_hash", pa.string()),
+])  # fmt: skip
+"""Columns of a request record, followed by `feature_<name>` for each feature."""
+
+FEEDBACK = pa.schema([
+    ("feedback_id", pa.string()),
+    ("request_id", pa.string()),  # one of the two
+    ("row", pa.int32()),
+    ("key", pa.string()),
+    ("kind", pa.string()),  # label, human (a person's answer to a deferred request) or unhelpful
+    ("value", pa.string()),  # JSON
+    ("available_time", _TIME),  # when it became known
+    ("received_at", _TIME),
+    ("caller", pa.string()),
+])  # fmt: skip
+"""Columns of what callers say of a prediction afterwards."""
+
+SCHEMAS: dict[Kind, pa.Schema] = {"requests": REQUESTS, "feedback": FEEDBACK}
+
+
+class RecordTable(Table):
+    """A model's request records or feedback."""
+
+    def __init__(self, settings: Settings, model: Model, kind: Kind) -> None:
+        super().__init__(settings, model.name, kind)
+        self.location = f"{settings.store}/{kind}/{model.name}"
+        self._spec, self._kind = model.spec, kind
+
+    def append(self, rows: Sequence[Mapping[str, Any]], log: str, last: int) -> bool:
+        """Append a log's rows, unless they are there already.
+
+        Args:
+            rows: by column name; features as `feature_<name>`. Their times are aware datetimes.
+            log: the log's name.
+            last: the log's number of the last row.
+
+        Returns:
+            Whether anything was appended.
+        """
+        from deltalake import CommitProperties, Transaction, write_deltalake
+
+        delta = self.open()
+        if delta is not None and (delta.transaction_version(log) or -1) >= last:
+            return False
+        table = self.to_table(rows)
+        write_deltalake(
+            delta or self.location, table, mode="append", partition_by=[PARTITION_COLUMN], schema_mode="merge",
+            storage_options=self._options or None,
+            commit_properties=CommitProperties(app_transactions=[Transaction(log, last)]),
+        )  # fmt: skip
+        return True
+
+    def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Rows in the table's types, with the technical column."""
+        schema = SCHEMAS[self._kind]
+        columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in schema}
+        names = dict.fromkeys(name for row in rows for name in row if name.startswith(FEATURE))
+        columns |= {name: pa.array([row.get(name) for row in rows]) for name in names}
+        time = "event_time" if self._kind == "requests" else "received_at"
+        keys = [partition_of(self._spec, row[time]).key for row in rows]
+        return pa.table({**columns, PARTITION_COLUMN: pa.array(keys, pa.string())})
+
+    def between(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows whose event time (of feedback: time of arrival) lies in `[start, end)`; no row before the first append.
+
+        Columns that no row has yet are null.
+        """
+        schema = SCHEMAS[self._kind]
+        delta = self.open()
+        if delta is None:
+            return schema.empty_table().select(columns or schema.names)
+        time = "event_time" if self._kind == "requests" else "received_at"
+        first, last = partition_of(self._spec, start).key, partition_of(self._spec, end).key
+        inside = [key for key in self.row_counts() if first <= key <= last]
+        wanted = None if columns is None else list(dict.fromkeys([*columns, time]))
+        if wanted is not None:
+            wanted = [name for name in wanted if name in delta.to_pyarrow_dataset().schema.names]
+        rows = self.read(inside, columns=wanted) if inside else self.read([""], columns=wanted)
+        known = pc.and_(
+            pc.greater_equal(rows[time], pa.scalar(start, _TIME)), pc.less(rows[time], pa.scalar(end, _TIME))
+        )
+        rows = rows.filter(known)
+        return rows if columns is None else rows.select([name for name in columns if name in rows.column_names])
+
+
+def record_key(spec: ModelSpec, row: Mapping[str, Any]) -> str:
+    """What ties a prediction to its label: the row's keys, as JSON. Times are ISO 8601 in UTC."""
+    values = [row.get(name) for name in spec.keys]
+    return json.dumps([value.isoformat() if isinstance(value, datetime) else value for value in values])

@@ -1,0 +1,1 @@
+"""Answering a recorded request again, exactly, or with another version."""

@@ -1,0 +1,1 @@
+"""The staged hand-over of production: states, traffic weights, sequential tests and the evidence they read."""

@@ -1,0 +1,1 @@
+"""The prediction service: models, routes, online features and request records."""
