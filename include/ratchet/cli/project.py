@@ -64,12 +64,12 @@ def lock(
     upgrade: Annotated[bool, typer.Option(help="Take the newest versions that fit together.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compile requirements.in and requirements-dev.in into locks with hashes.
+    """Compile requirements.in, requirements-dev.in and requirements-serving.in into locks with hashes.
 
     Example: `./ratchet lock --upgrade`
     """
     made = []
-    for name in ("requirements", "requirements-dev"):
+    for name in ("requirements", "requirements-dev", "requirements-serving"):
         line = [str(_BIN / "uv"), "pip", "compile", "--quiet", "--generate-hashes", "--python-version", "3.11",
                 *(["--upgrade"] if upgrade else []), f"{name}.in", "-o", f"{name}.txt"]  # fmt: skip
         done = subprocess.run(line, check=False, cwd=PROJECT)  # noqa: S603
@@ -79,4 +79,4 @@ def lock(
     if as_json:
         emit({"locks": made})
     else:
-        console.print(f"compiled {' and '.join(made)}; the next command installs what has changed")
+        console.print(f"compiled {', '.join(made)}; the next command installs what has changed")

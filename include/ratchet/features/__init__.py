@@ -31,6 +31,7 @@ from include.ratchet.features.frames import (
 )
 from include.ratchet.features.inputs import Inputs
 from include.ratchet.features.leakage import LeakageReport, check_leakage
+from include.ratchet.features.online import Histories, OnlineScorer, build_histories, definition_hash
 from include.ratchet.features.requests import latest, lookup, previous, query
 from include.ratchet.features.rolling import rolling
 from include.ratchet.features.tables import Features, Tables
@@ -38,12 +39,16 @@ from include.ratchet.features.times import local_time
 
 __all__ = [
     "Features",
+    "Histories",
     "Inputs",
     "LeakageReport",
+    "OnlineScorer",
     "Scorer",
     "Tables",
+    "build_histories",
     "check_leakage",
     "context_names",
+    "definition_hash",
     "feature_names",
     "feature_query",
     "latest",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from include.ratchet.errors import RowCountError
-from include.ratchet.features.attach import is_in_engine, prepare_joins
+from include.ratchet.features.attach import Attachable, is_in_engine, prepare_joins
 from include.ratchet.features.definition import FRAME, Definition
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.entities import zone_times
+from include.ratchet.features.joins import Join
 from include.ratchet.features.memory import Probe, prove_rows, side_by_side
 from include.ratchet.features.schema import ENTITIES, ROW
 from include.ratchet.settings import Settings
@@ -25,17 +26,19 @@ class Assembly:
     """A definition's history sides, read once, and its expressions, planned once; for any number of entity rows.
 
     Args:
-        engine: with the model's tables bound.
+        engine: evaluates the expressions, and the joins that it must.
         definition: of the features.
-        memory_limit: of what half may be held beside the engine, in DuckDB's words.
+        joins: their history sides, ready.
         threads: for work beside the engine.
     """
 
-    def __init__(self, engine: Engine, definition: Definition, *, memory_limit: str, threads: int) -> None:
+    def __init__(
+        self, engine: Engine, definition: Definition, joins: Sequence[tuple[Join, Attachable]], *, threads: int
+    ) -> None:
         self._engine, self._definition, self._threads = engine, definition, threads
         self._entities = engine.open_slot(_GIVEN, definition.entities.schema().to_pyarrow())
         self._frame = engine.open_slot(FRAME, definition.wide.schema().to_pyarrow())
-        self._joins = prepare_joins(engine, definition, memory_limit, threads)
+        self._joins = joins
         self._statement = engine.prepare("features", definition.computed_sql, definition.computed.schema().to_pyarrow())
         self._asks_engine = definition.probe_columns is None or any(is_in_engine(ready) for _, ready in self._joins)
 
@@ -90,8 +93,9 @@ class Assembly:
 
 
 def open_assembly(engine: Engine, definition: Definition, settings: Settings) -> Assembly:
-    """An assembly within an installation's limits."""
-    return Assembly(engine, definition, memory_limit=settings.duckdb_memory, threads=settings.duckdb_threads)
+    """An assembly over an engine with the model's tables bound, within an installation's limits."""
+    joins = prepare_joins(engine, definition, settings.duckdb_memory, settings.duckdb_threads)
+    return Assembly(engine, definition, joins, threads=settings.duckdb_threads)
 
 
 def _prove_order(rows: pa.Table, expected: int) -> None:

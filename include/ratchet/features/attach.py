@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import ibis.expr.types as ir
@@ -60,6 +61,53 @@ class EngineJoin:
         return {name: column.cast(self._types[name] or column.type) for name, column in columns.items()}
 
 
+@dataclass(frozen=True, eq=False)
+class History:
+    """Rows in which joins find theirs: read once for all joins that can share them.
+
+    Attributes:
+        name: of the first join; unique in a definition.
+        expression: the rows, over the model's tables.
+        joins: what reads them. Rolling joins over one table share them; every other join has its own.
+        names: rolling: what a join takes of them -> the column's name.
+    """
+
+    name: str
+    expression: ir.Table
+    joins: tuple[Join, ...]
+    names: Mapping[Any, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """How rows are found."""
+        return self.joins[0].kind
+
+    @property
+    def known(self) -> str | None:
+        """The column that says when a row became known; None of a static table."""
+        if self.kind == "rolling":
+            return self.names[self.joins[0].values[KNOWN].op()]
+        return KNOWN if KNOWN in self.joins[0].values else None
+
+    def prepare(self, rows: pa.Table, threads: int = 1) -> list[tuple[Join, Attachable]]:
+        """The joins, ready to find what belongs to entity rows."""
+        if self.kind == "rolling":
+            return _prepare_rolling(self, rows.combine_chunks(), threads)
+        join = self.joins[0]
+        if self.kind == "lookup":
+            return [(join, LookupJoin(join, rows))]
+        return [(join, LatestJoin(join, Timeline(one_chunk(rows, KNOWN)), rows))]
+
+
+def plan_histories(joins: Iterable[Join]) -> list[History]:
+    """What some joins read; a `query` reads for itself."""
+    shared: dict[Any, list[Join]] = {}
+    for join in joins:
+        if join.kind != "query":
+            shared.setdefault(join.source.op() if join.kind == "rolling" else join.name, []).append(join)
+    return [_plan_rolling(group) if group[0].kind == "rolling" else _plan_single(group[0]) for group in shared.values()]
+
+
 def prepare_joins(
     engine: Engine, definition: Definition, memory_limit: str, threads: int = 1
 ) -> list[tuple[Join, Attachable]]:
@@ -69,20 +117,16 @@ def prepare_joins(
         name: engine.count(source_name(name)) for name in {leaf for join in definition.joins for leaf in join.leaves}
     }
     prepared: list[tuple[Join, Attachable]] = []
-    shared: dict[Any, list[Join]] = {}
+    fitting = []
     for join in definition.joins:
         rows = sum(sizes[leaf] for leaf in join.leaves)
         # Three words for the search, and each column once as it came and once as it is kept.
         if join.kind == "query" or rows * 8 * (3 + 2 * len(join.values)) > budget:
             prepared.append((join, EngineJoin(join, definition.entities, engine)))
-        elif join.kind == "lookup":
-            prepared.append((join, LookupJoin(join, engine.fetch(compile_sql(join.history)))))
-        elif join.kind == "latest":
-            prepared.append((join, _prepare_latest(engine, join)))
         else:
-            shared.setdefault(join.source.op(), []).append(join)
-    for joins in shared.values():
-        prepared += _prepare_rolling(engine, joins, threads)
+            fitting.append(join)
+    for history in plan_histories(fitting):
+        prepared += history.prepare(engine.fetch(compile_sql(history.expression)), threads)
     return prepared
 
 
@@ -106,15 +150,14 @@ def memory_bytes(limit: str) -> int:
     return int(float(number) * (1024 ** (len(str(size)) // 3) if binary else size))
 
 
-def _prepare_latest(engine: Engine, join: Join) -> LatestJoin:
-    history = join.history
+def _plan_single(join: Join) -> History:
+    rows = join.history
     if join.order:
-        history = history.order_by([history[name].asc(nulls_first=False) for name in join.order]).drop(*join.order)
-    rows = engine.fetch(compile_sql(history))
-    return LatestJoin(join, Timeline(one_chunk(rows, KNOWN)), rows)
+        rows = rows.order_by([rows[name].asc(nulls_first=False) for name in join.order]).drop(*join.order)
+    return History(join.name, rows, (join,))
 
 
-def _prepare_rolling(engine: Engine, joins: Sequence[Join], threads: int) -> list[tuple[Join, Attachable]]:
+def _plan_rolling(joins: Sequence[Join]) -> History:
     """All rolling joins over one table: it is read once, sorted by time once, and searched once for each window."""
     names: dict[Any, str] = {}
     values: dict[str, ir.Value] = {}
@@ -122,9 +165,13 @@ def _prepare_rolling(engine: Engine, joins: Sequence[Join], threads: int) -> lis
         for value in join.values.values():
             values.setdefault(names.setdefault(value.op(), f"v{len(names)}"), value)
     known = names[joins[0].values[KNOWN].op()]
-    rows = engine.fetch(compile_sql(joins[0].source.filter(values[known].notnull()).select(**values)))
-    rows = rows.combine_chunks()
-    timeline = Timeline(one_chunk(rows, known))
+    rows = joins[0].source.filter(values[known].notnull()).select(**values)
+    return History(joins[0].name, rows, tuple(joins), names)
+
+
+def _prepare_rolling(history: History, rows: pa.Table, threads: int) -> list[tuple[Join, Attachable]]:
+    names, joins = history.names, history.joins
+    timeline = Timeline(one_chunk(rows, str(history.known)))
     keys = {names[join.values[key].op()] for join in joins for key in join.keys}
     values_of = {name: Values(one_chunk(rows, name)) for name in sorted(keys)}
     terms = {names[join.values[one].op()] for join in joins for one, _ in join.windows.values()}

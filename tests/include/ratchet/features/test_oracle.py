@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from include.ratchet.features import Inputs, scoring_rows, training_rows
 from include.ratchet.features.assembly import Assembly
+from include.ratchet.features.attach import prepare_joins
 from include.ratchet.features.definition import define
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.entities import complete_rows
@@ -40,7 +41,8 @@ def join_rows(model: Model, inputs: Inputs, rows: pa.Table, limits: Settings, bu
     """Features with a memory budget of one's own: with none, every join is left to the query engine."""
     with Engine(limits) as engine:
         engine.bind_inputs(model, inputs)
-        assembly = Assembly(engine, define(model), memory_limit=budget, threads=limits.duckdb_threads)
+        joins = prepare_joins(engine, define(model), budget, limits.duckdb_threads)
+        assembly = Assembly(engine, define(model), joins, threads=limits.duckdb_threads)
         return assembly.assemble(complete_rows(model, rows), model.spec.keys)
 
 
