@@ -2,7 +2,8 @@
 
 Two Delta tables for each model, `requests` and `feedback`, partitioned by the day of event time. Rows are only
 appended, each log's exactly once: a commit carries the log's name and its last number, so that a shipment cut off
-between the commit and the log's own note is not repeated.
+between the commit and the log's own note is not repeated. A third one, `scores`, has the records of batch scoring,
+which replaces whole partitions (`Table.commit`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.ratchet.data.tables import PARTITION_COLUMN, Table
+from include.ratchet.data.tables import PARTITION_COLUMN, Table, read_mark
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, partition_of
 
-Kind = Literal["requests", "feedback"]
+Kind = Literal["requests", "scores", "feedback"]
 FEATURE = "feature_"
 """Prefix of the columns that hold a prediction's feature row."""
 _TIME = pa.timestamp("us", "UTC")
+_PLAIN = r"^[ !#-\[\]-~]*$"
+"""Text that JSON writes as it stands."""
 
 REQUESTS = pa.schema([
     ("request_id", pa.string()),  # the caller's, or made
@@ -64,11 +67,11 @@ FEEDBACK = pa.schema([
 ])  # fmt: skip
 """Columns of what callers say of a prediction afterwards."""
 
-SCHEMAS: dict[Kind, pa.Schema] = {"requests": REQUESTS, "feedback": FEEDBACK}
+SCHEMAS: dict[Kind, pa.Schema] = {"requests": REQUESTS, "scores": REQUESTS, "feedback": FEEDBACK}
 
 
 class RecordTable(Table):
-    """A model's request records or feedback."""
+    """A model's request records, batch scores or feedback."""
 
     def __init__(self, settings: Settings, model: Model, kind: Kind) -> None:
         super().__init__(settings, model.name, kind)
@@ -86,18 +89,25 @@ class RecordTable(Table):
         Returns:
             Whether anything was appended.
         """
+        return self.append_table(self.to_table(rows), log, last)
+
+    def append_table(self, rows: pa.Table, log: str, last: int) -> bool:
+        """The same for rows that are a table already, with the technical column."""
         from deltalake import CommitProperties, Transaction, write_deltalake
 
         delta = self.open()
-        if delta is not None and (delta.transaction_version(log) or -1) >= last:
+        if _last_of(delta, log) >= last:
             return False
-        table = self.to_table(rows)
         write_deltalake(
-            delta or self.location, table, mode="append", partition_by=[PARTITION_COLUMN], schema_mode="merge",
+            delta or self.location, rows, mode="append", partition_by=[PARTITION_COLUMN], schema_mode="merge",
             storage_options=self._options or None,
             commit_properties=CommitProperties(app_transactions=[Transaction(log, last)]),
         )  # fmt: skip
         return True
+
+    def last_of(self, log: str) -> int:
+        """The number of the last row that a log has appended; -1 before the first."""
+        return _last_of(self.open(), log)
 
     def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Rows in the table's types, with the technical column."""
@@ -105,7 +115,7 @@ class RecordTable(Table):
         columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in schema}
         names = dict.fromkeys(name for row in rows for name in row if name.startswith(FEATURE))
         columns |= {name: pa.array([row.get(name) for row in rows]) for name in names}
-        time = "event_time" if self._kind == "requests" else "received_at"
+        time = "received_at" if self._kind == "feedback" else "event_time"
         keys = [partition_of(self._spec, row[time]).key for row in rows]
         return pa.table({**columns, PARTITION_COLUMN: pa.array(keys, pa.string())})
 
@@ -118,7 +128,7 @@ class RecordTable(Table):
         delta = self.open()
         if delta is None:
             return schema.empty_table().select(columns or schema.names)
-        time = "event_time" if self._kind == "requests" else "received_at"
+        time = "received_at" if self._kind == "feedback" else "event_time"
         first, last = partition_of(self._spec, start).key, partition_of(self._spec, end).key
         inside = [key for key in self.row_counts() if first <= key <= last]
         wanted = None if columns is None else list(dict.fromkeys([*columns, time]))
@@ -132,7 +142,24 @@ class RecordTable(Table):
         return rows if columns is None else rows.select([name for name in columns if name in rows.column_names])
 
 
+def _last_of(delta: Any | None, log: str) -> int:
+    found = read_mark(delta, log)
+    return -1 if found is None else found
+
+
 def record_key(spec: ModelSpec, row: Mapping[str, Any]) -> str:
     """What ties a prediction to its label: the row's keys, as JSON. Times are ISO 8601 in UTC."""
     values = [row.get(name) for name in spec.keys]
     return json.dumps([value.isoformat() if isinstance(value, datetime) else value for value in values])
+
+
+def record_keys(spec: ModelSpec, rows: pa.Table) -> pa.Array:
+    """`record_key` of many rows, (n_rows,) of strings: a single key of plain text or whole numbers at once."""
+    column = rows[spec.keys[0]].combine_chunks()
+    if len(spec.keys) == 1 and not column.null_count:
+        if pa.types.is_integer(column.type):
+            return pc.binary_join_element_wise("[", pc.cast(column, pa.string()), "]", "")
+        is_text = pa.types.is_string(column.type)
+        if is_text and pc.all(pc.match_substring_regex(column, _PLAIN), min_count=0).as_py():
+            return pc.binary_join_element_wise('["', column, '"]', "")
+    return pa.array([record_key(spec, row) for row in rows.select(list(spec.keys)).to_pylist()], pa.string())

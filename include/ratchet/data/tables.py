@@ -95,7 +95,7 @@ class Table:
     def commit(
         self,
         delta: Any | None,
-        rows: pa.Table,
+        rows: pa.Table | pa.RecordBatchReader,
         keys: Sequence[str],
         metadata: Mapping[str, str],
         marks: Mapping[str, int],
@@ -104,7 +104,7 @@ class Table:
 
         Args:
             delta: the table as it was read; None to create it.
-            rows: all rows of the partitions, with the technical column.
+            rows: all rows of the partitions, with the technical column; of a reader only a part is in memory at a time.
             keys: the partitions that are replaced.
             metadata: what the commit's log entry says.
             marks: numbers to remember by name, see `read_mark`.
@@ -130,7 +130,7 @@ class Table:
             )  # fmt: skip
             return 0
         listed = ", ".join(f"'{key}'" for key in keys)
-        grown = set(rows.column_names) - {PARTITION_COLUMN} - set(read_schema(delta).names)
+        grown = set(rows.schema.names) - {PARTITION_COLUMN} - set(read_schema(delta).names)
         write_deltalake(
             delta, rows, mode="overwrite", predicate=f"{PARTITION_COLUMN} IN ({listed})", commit_properties=properties,
             schema_mode="merge" if grown else None,
