@@ -18,8 +18,12 @@ RatchetError
 ├── LedgerConflictError(RuntimeError) the alias moved since it was read
 ├── NothingToRevertError(LookupError) no earlier champion to go back to
 ├── VersionNotFoundError(LookupError) no such version of a model
+├── RecordNotFoundError(LookupError) no record of such a request
 ├── RegistryUnavailableError(OSError) the registry's server cannot be reached
 ├── NotReproducibleError(RuntimeError) lineage and environment differ in what decides a result
+├── ServingError(RuntimeError)       the prediction service is not set up as it must be
+│   ├── LogUnavailableError          a prediction cannot be recorded, and so not be given
+│   └── OverloadError                more waits than the service will hold; try again later
 └── StackError(RuntimeError)         the local stack could not be started or reached
 
 The message says what is wrong, the value found, what was expected and the remedy; it takes positional arguments
@@ -101,12 +105,28 @@ class VersionNotFoundError(RatchetError, LookupError):
     """A model has no such version."""
 
 
+class RecordNotFoundError(RatchetError, LookupError):
+    """No record of a request by that id, or none in that time."""
+
+
 class RegistryUnavailableError(RatchetError, OSError):
     """The registry's server cannot be reached or does not answer in order."""
 
 
 class NotReproducibleError(RatchetError, RuntimeError):
     """What is recorded of a version differs from what stands here."""
+
+
+class ServingError(RatchetError, RuntimeError):
+    """The prediction service is not set up as it must be, or cannot answer now."""
+
+
+class LogUnavailableError(ServingError):
+    """A prediction cannot be recorded."""
+
+
+class OverloadError(ServingError):
+    """More predictions wait than the service will hold."""
 
 
 class StackError(RatchetError, RuntimeError):
