@@ -1,0 +1,163 @@
+"""Answering recorded rows again with the version that answered them: the same features must give the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.ratchet.data.records import FEATURE
+from include.ratchet.registry.versions import Version, get_version, load_estimator
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model, ModelKey
+from include.ratchet.training.fit import predict, steady
+from include.ratchet.training.frames import features_frame
+
+Floats = npt.NDArray[np.float64]
+SHOWN = 20
+"""Differences that a report has; it counts all."""
+
+
+@dataclass(frozen=True)
+class ScoreDifference:
+    """A row whose answer is not the recorded one."""
+
+    request_id: str
+    row: int
+    recorded: float
+    again: float
+
+
+@dataclass(frozen=True)
+class AnswerCheck:
+    """What a version says again of the rows that it answered.
+
+    Attributes:
+        version: number.
+        rows: that were answered again.
+        identical: of them, how many scores are the same to the bit.
+        alone: of the identical ones, those that are so only if the row is predicted alone and not in one batch with
+            the others: the estimator's last bits depend on what else is in a batch, and a service batches what comes.
+        largest_difference: between a recorded score and the new one.
+        differences: the first ones.
+    """
+
+    version: int
+    rows: int
+    identical: int
+    alone: int
+    largest_difference: float
+    differences: tuple[ScoreDifference, ...]
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether all are."""
+        return self.identical == self.rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**asdict(self), "is_identical": self.is_identical}
+
+
+class Answerer:
+    """One version of a model, loaded once.
+
+    Args:
+        settings: where the registry is.
+        model: whose version.
+        number: of the version.
+
+    Raises:
+        VersionNotFoundError: there is no such version.
+    """
+
+    def __init__(self, settings: Settings, model: Model, number: int) -> None:
+        self.version: Version = get_version(ModelKey(model.name), number, settings)
+        self.estimator = load_estimator(model, self.version, settings)
+        self._model = model
+
+    def predict(self, features: pa.Table, classes: npt.NDArray[Any] | None = None) -> Floats:
+        """Scores of feature rows, as `training.fit.predict` gives them."""
+        frame = features_frame(features, self.version.lineage.features)
+        with steady(self._model):
+            return predict(self.estimator, frame, self._model.spec.task, classes)
+
+    def score(self, features: pa.Table) -> Floats:
+        """(n_rows,): what a record says: probability of the positive class, or of the likeliest one, or the value."""
+        return to_score(self.predict(features))
+
+    def score_each(self, features: pa.Table) -> Floats:
+        """The same, every row predicted by itself."""
+        return np.array([self.score(features.slice(index, 1))[0] for index in range(features.num_rows)])
+
+
+def to_score(scores: Floats) -> Floats:
+    """(n_rows,) of what `predict` gives."""
+    return scores.max(axis=1) if scores.ndim == 2 else scores
+
+
+def recorded_features(rows: pa.Table, wanted: Sequence[str]) -> pa.Table:
+    """The feature rows of records; a feature that no record has is null."""
+    columns = {
+        name: rows[f"{FEATURE}{name}"] if f"{FEATURE}{name}" in rows.column_names else pa.nulls(rows.num_rows)
+        for name in wanted
+    }
+    # A feature without any value has no type; to an estimator it is a missing number.
+    kinds = {name: pa.float64() if pa.types.is_null(column.type) else column.type for name, column in columns.items()}
+    return pa.table({name: column.cast(kinds[name]) for name, column in columns.items()})
+
+
+def same_bits(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
+    """(n_rows,): whether two scores are the same to the bit; one NaN is like another."""
+    return np.asarray((one.view(np.int64) == other.view(np.int64)) | (np.isnan(one) & np.isnan(other)))
+
+
+def check_answers(settings: Settings, model: Model, rows: pa.Table) -> tuple[AnswerCheck, ...]:
+    """Answer records again from their recorded features, each by its own version.
+
+    Args:
+        settings: where the registry is.
+        model: that answered.
+        rows: records with a score, (n_rows,).
+
+    Returns:
+        One check for each version.
+
+    Raises:
+        VersionNotFoundError: a recorded version is not in the registry.
+    """
+    return tuple(
+        _check(Answerer(settings, model, number), rows.filter(pc.equal(rows["version"], number)))
+        for number in sorted(pc.unique(rows["version"]).to_pylist())
+    )
+
+
+def _check(answerer: Answerer, rows: pa.Table) -> AnswerCheck:
+    recorded = rows["score"].to_numpy()
+    features = recorded_features(rows, answerer.version.lineage.features)
+    again = np.ascontiguousarray(answerer.score(features))
+    identical = same_bits(recorded, again)
+    doubtful = np.flatnonzero(~identical)
+    alone = 0
+    if len(doubtful):
+        each = answerer.score_each(features.take(pa.array(doubtful)))
+        is_same = same_bits(recorded[doubtful], each)
+        alone = int(is_same.sum())
+        identical[doubtful] = is_same
+    other = np.flatnonzero(~identical)
+    return AnswerCheck(
+        version=answerer.version.number,
+        rows=rows.num_rows,
+        identical=int(identical.sum()),
+        alone=alone,
+        largest_difference=float(np.max(np.abs(recorded[other] - again[other]), initial=0.0)),
+        differences=tuple(
+            ScoreDifference(rows["request_id"][i].as_py(), rows["row"][i].as_py(), float(recorded[i]), float(again[i]))
+            for i in other[:SHOWN].tolist()
+        ),
+    )

@@ -1,0 +1,104 @@
+"""A replay's tables as people read them, in a terminal or in a task's log."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from include.ratchet.replay.recompute import FeatureCheck
+from include.ratchet.replay.report import ReplayReport
+from include.ratchet.replay.whatif import WhatIf
+
+_WIDTH = 160
+
+
+def tables(report: ReplayReport) -> Iterator[Table]:
+    """Answers, features that differ and why, and the other version's answers; empty ones are left out."""
+    yield _answers(report)
+    if any(check.differences for check in report.answers):
+        yield _scores(report)
+    yield from _features(report.features)
+    if report.what_if is not None:
+        yield from _what_if(report.what_if)
+
+
+def as_text(report: ReplayReport) -> str:
+    """The tables and the summary as plain text."""
+    console = Console(file=io.StringIO(), width=_WIDTH, no_color=True)
+    for table in tables(report):
+        console.print(table)
+    console.print(report.summary(), highlight=False)
+    written = console.file
+    return written.getvalue() if isinstance(written, io.StringIO) else ""
+
+
+def _table(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left")
+
+
+def _add(table: Table, *cells: str) -> None:
+    """A row of texts as they are: what callers sent is no markup."""
+    table.add_row(*(escape(cell) for cell in cells))
+
+
+def _answers(report: ReplayReport) -> Table:
+    table = _table(f"{report.model}: {report.selection}", "version", "answers", "same bits", "only alone",
+                   "largest difference")  # fmt: skip
+    for check in report.answers:
+        _add(table, str(check.version), str(check.rows), str(check.identical), str(check.alone or ""),
+             f"{check.largest_difference:.3g}" if not check.is_identical else "")  # fmt: skip
+    if report.unanswered:
+        _add(table, "none", str(report.unanswered), "", "", "")
+    return table
+
+
+def _scores(report: ReplayReport) -> Table:
+    table = _table("answers that differ", "request", "row", "version", "recorded", "again")
+    for check in report.answers:
+        for one in check.differences:
+            _add(table, one.request_id, str(one.row), str(check.version), repr(one.recorded), repr(one.again))
+    return table
+
+
+def _features(check: FeatureCheck) -> Iterator[Table]:
+    if check.explanations:
+        table = _table("why recomputed features differ", "rows", "cause", "")
+        for one in check.explanations:
+            _add(table, str(one.rows), one.cause, one.words)
+        yield table
+        table = _table("features that differ", "request", "row", "feature", "recorded", "recomputed", "cause")
+        for value in check.differences:
+            _add(table, value.request_id, str(value.row), value.feature, repr(value.recorded),
+                 repr(value.recomputed), value.cause)  # fmt: skip
+        yield table
+    if check.left_out:
+        table = _table("not compared", "what", "why")
+        for name, why in check.left_out.items():
+            _add(table, name, why)
+        yield table
+
+
+def _what_if(found: WhatIf) -> Iterator[Table]:
+    table = _table(f"with version {found.version}", "", "")
+    _add(table, "answers that change", f"{found.changed} of {found.rows}")
+    _add(table, "largest change", f"{found.largest_change:.4g}")
+    if found.decided_otherwise is not None:
+        _add(table, "decided otherwise", f"{found.decided_otherwise:.2%}")
+    _add(table, "features", found.features)
+    if found.metric is None:
+        _add(table, "labels", "none have come yet")
+    else:
+        _add(table, "rows with a label", str(found.metric.rows))
+        _add(table, f"{found.metric.metric} as answered", str(found.metric.before))
+        _add(table, f"{found.metric.metric} with it", str(found.metric.after))
+        _add(table, "gain", str(found.metric.gain))
+    yield table
+    if found.answers:
+        table = _table("most changed", "request", "row", "key", "before", "after")
+        for one in found.answers:
+            _add(table, one.request_id, str(one.row), one.key, f"{one.before:.6g}", f"{one.after:.6g}")
+        yield table
