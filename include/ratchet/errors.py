@@ -17,12 +17,15 @@ RatchetError
 ├── GateRefusedError(RuntimeError)   a candidate did not pass its gates
 ├── LedgerConflictError(RuntimeError) the alias moved since it was read
 ├── NothingToRevertError(LookupError) no earlier champion to go back to
+├── RolloutError(RuntimeError)       a hand-over cannot take the step that was asked of it
 ├── VersionNotFoundError(LookupError) no such version of a model
 ├── RecordNotFoundError(LookupError) no record of such a request
 ├── RegistryUnavailableError(OSError) the registry's server cannot be reached
 ├── NotReproducibleError(RuntimeError) lineage and environment differ in what decides a result
 ├── ServingError(RuntimeError)       the prediction service is not set up as it must be
 │   ├── LogUnavailableError          a prediction cannot be recorded, and so not be given
+│   ├── NotDeployedError             a model has no champion, or no online features
+│   ├── WarmUpError                  a version does not predict what it did when it was registered
 │   └── OverloadError                more waits than the service will hold; try again later
 └── StackError(RuntimeError)         the local stack could not be started or reached
 
@@ -101,6 +104,10 @@ class NothingToRevertError(RatchetError, LookupError):
     """A model has no earlier champion to go back to."""
 
 
+class RolloutError(RatchetError, RuntimeError):
+    """A hand-over cannot take the step that was asked of it."""
+
+
 class VersionNotFoundError(RatchetError, LookupError):
     """A model has no such version."""
 
@@ -123,6 +130,14 @@ class ServingError(RatchetError, RuntimeError):
 
 class LogUnavailableError(ServingError):
     """A prediction cannot be recorded."""
+
+
+class NotDeployedError(ServingError):
+    """A model has no champion, or no online features, and cannot answer yet."""
+
+
+class WarmUpError(ServingError):
+    """A version does not predict what it did when it was registered."""
 
 
 class OverloadError(ServingError):

@@ -23,6 +23,7 @@ class Settings:
         storage_options: credentials and endpoint of an object store, in delta-rs' words.
         duckdb_memory: memory that one feature query may hold before it spills, as DuckDB writes it.
         duckdb_threads: threads of one feature query.
+        online_url: Redis for the online histories (`redis://host:6379/0`); empty: the database holds them.
     """
 
     home: Path
@@ -34,6 +35,7 @@ class Settings:
     storage_options: Mapping[str, str] = field(default_factory=dict)
     duckdb_memory: str = "2GB"
     duckdb_threads: int = 2
+    online_url: str = field(default="", repr=False)
 
 
 def read_settings(environ: Mapping[str, str], project: Path = PROJECT) -> Settings:
@@ -50,4 +52,5 @@ def read_settings(environ: Mapping[str, str], project: Path = PROJECT) -> Settin
         storage_options=storage,
         duckdb_memory=environ.get("RATCHET_DUCKDB_MEMORY", "2GB"),
         duckdb_threads=int(environ.get("RATCHET_DUCKDB_THREADS", "2")),
+        online_url=environ.get("RATCHET_ONLINE_URL", ""),
     )

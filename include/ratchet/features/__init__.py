@@ -34,6 +34,7 @@ from include.ratchet.features.leakage import LeakageReport, check_leakage
 from include.ratchet.features.online import Histories, OnlineScorer, build_histories, definition_hash
 from include.ratchet.features.requests import latest, lookup, previous, query
 from include.ratchet.features.rolling import rolling
+from include.ratchet.features.schema import known_columns
 from include.ratchet.features.tables import Features, Tables
 from include.ratchet.features.times import local_time
 
@@ -51,6 +52,7 @@ __all__ = [
     "definition_hash",
     "feature_names",
     "feature_query",
+    "known_columns",
     "latest",
     "local_time",
     "lookup",

@@ -121,7 +121,7 @@ def _refuse_queries(definition: Definition) -> None:
     if titles:
         message = (
             f"{definition.model.folder / 'features.py'}: {titles[0]}: nothing says which rows a query will read, so "
-            "that it cannot be served online; expected latest, previous, lookup or rolling. Say it with these, or score "
+            "that it cannot be served online; expected latest, previous, lookup or rolling. Use these, or score "
             "in batch."
         )
         raise SpecError(message)

@@ -32,6 +32,7 @@ from include.ratchet.pipeline.train import (
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.card import render_html, render_markdown
+from include.ratchet.registry.example import EXAMPLE, dump_example
 from include.ratchet.registry.formats import dump_model, load_model
 from include.ratchet.registry.importance import permutation_importance
 from include.ratchet.registry.ledger import CHAMPION, AliasState, Entry
@@ -268,7 +269,8 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
         "verdict.json": folder.need(VERDICT),
         "snapshot.json": folder.need(SNAPSHOT),
         "trials.json": folder.need(TRIALS),
-        "test_scores.npy": _npy(predict(estimator, test, model.spec.task)),
+        "test_scores.npy": _npy(scores := predict(estimator, test, model.spec.task)),
+        EXAMPLE: dump_example(test, scores),
         **plots,
     }
     return Submission(

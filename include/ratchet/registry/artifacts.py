@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import httpx
 
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
@@ -24,22 +28,43 @@ def fetch_artifact(slug: str, number: int, path: str, settings: Settings, auth: 
         VersionNotFoundError: there is no such version, or it has no such file.
         RegistryUnavailableError: the server cannot be reached or does not answer in order.
     """
+    with _open(settings, auth) as http:
+        run = _version(http, slug, number)["run_id"]
+        content = http.get("/get-artifact", params={"run_uuid": run, "path": path})
+        if content.status_code == httpx.codes.NOT_FOUND:
+            message = f"{slug}@{number} has no file {path}; its training may have been cut off: train it again"
+            raise VersionNotFoundError(message)
+        return content.raise_for_status().content
+
+
+def fetch_tags(slug: str, number: int, settings: Settings, auth: httpx.Auth | None = None) -> dict[str, str]:
+    """A version's tags, out of MLflow's server.
+
+    Raises:
+        VersionNotFoundError: there is no such version.
+        RegistryUnavailableError: the server cannot be reached or does not answer in order.
+    """
+    with _open(settings, auth) as http:
+        return {tag["key"]: tag["value"] for tag in _version(http, slug, number).get("tags", ())}
+
+
+@contextmanager
+def _open(settings: Settings, auth: httpx.Auth | None) -> Iterator[httpx.Client]:
     if not settings.mlflow_url.startswith("http"):
         message = f"the registry is {settings.mlflow_url.split(':')[0]}, expected a server; start one with ./ratchet up"
         raise RegistryUnavailableError(message)
     try:
         with httpx.Client(base_url=settings.mlflow_url, timeout=TIMEOUT_S, auth=auth) as http:
-            wanted = {"name": slug, "version": str(number)}
-            found = http.get("/api/2.0/mlflow/model-versions/get", params=wanted)
-            if found.status_code == httpx.codes.NOT_FOUND:
-                message = f"{slug} has no version {number}; see ./ratchet history {slug.partition('.')[0]}"
-                raise VersionNotFoundError(message)
-            run = found.raise_for_status().json()["model_version"]["run_id"]
-            content = http.get("/get-artifact", params={"run_uuid": run, "path": path})
-            if content.status_code == httpx.codes.NOT_FOUND:
-                message = f"{slug}@{number} has no file {path}; its training may have been cut off: train it again"
-                raise VersionNotFoundError(message)
-            return content.raise_for_status().content
+            yield http
     except httpx.HTTPError as error:
         message = f"MLflow at {settings.mlflow_url} does not answer in order: {error}; see ./ratchet status"
         raise RegistryUnavailableError(message) from error
+
+
+def _version(http: httpx.Client, slug: str, number: int) -> dict[str, Any]:
+    found = http.get("/api/2.0/mlflow/model-versions/get", params={"name": slug, "version": str(number)})
+    if found.status_code == httpx.codes.NOT_FOUND:
+        message = f"{slug} has no version {number}; see ./ratchet history {slug.partition('.')[0]}"
+        raise VersionNotFoundError(message)
+    version: dict[str, Any] = found.raise_for_status().json()["model_version"]
+    return version

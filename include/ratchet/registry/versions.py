@@ -15,7 +15,7 @@ from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.registry.formats import Format, load_model, trusted_types
-from include.ratchet.registry.ledger import AliasState
+from include.ratchet.registry.ledger import CHALLENGER, AliasState
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TRAINING_TAG = "ratchet.training"
 _REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas", "scipy")
-_FILE = {"skops": "model.skops", "pickle": "model.pkl", "cloudpickle": "model.pkl"}
+MODEL_FILES = {"skops": "model.skops", "pickle": "model.pkl", "cloudpickle": "model.pkl"}
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def load_estimator(model: Model, version: Version, settings: Settings) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(
             run_id=version.run_id,
-            artifact_path=f"fitted/{_FILE[form]}",
+            artifact_path=f"fitted/{MODEL_FILES[form]}",
             dst_path=folder,
             tracking_uri=settings.mlflow_url,
         )
@@ -154,6 +154,8 @@ def follow(key: ModelKey, aliases: Mapping[str, AliasState], settings: Settings)
     client = client_of(settings)
     for alias, state in aliases.items():
         client.set_registered_model_alias(key.slug, alias, str(state.version))
+    if CHALLENGER not in aliases:  # the only alias that goes away
+        client.delete_registered_model_alias(key.slug, CHALLENGER)
 
 
 def version_url(key: ModelKey, number: int, settings: Settings) -> str:
@@ -225,7 +227,7 @@ def _log_model(run_id: str, model: Model, submission: Submission, settings: Sett
     client.log_inputs(run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), [])])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        fitted = folder / "files" / "fitted" / _FILE[submission.form]
+        fitted = folder / "files" / "fitted" / MODEL_FILES[submission.form]
         for path, content in {f"fitted/{fitted.name}": submission.model, **submission.files}.items():
             target = folder / "files" / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,168 @@
+"""Which models are loaded: on first use, following routes and histories, the least recently used let go."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from include.ratchet.errors import ModelNotFoundError, NotDeployedError
+from include.ratchet.features import Histories, OnlineScorer, definition_hash
+from include.ratchet.rollout.routes import Route, read_routes
+from include.ratchet.serving.fitted import Fitted, load_version
+from include.ratchet.serving.histories import HistoryStore, open_store
+from include.ratchet.serving.predictor import Deployment, Predictor
+from include.ratchet.serving.recording import Masker
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model, ModelKey, find_models, get_model
+
+_log = logging.getLogger(__name__)
+Report = Callable[[ModelKey, int, Exception], None]
+"""Hears of a version that cannot serve."""
+
+
+class Deployments:
+    """Every loaded model key.
+
+    Args:
+        settings: where registry, database and histories are.
+        memory_mb: of everything that is loaded; the least recently used are let go above it.
+        secret: of masks.
+        report: hears of versions that cannot serve.
+    """
+
+    def __init__(self, settings: Settings, memory_mb: float, secret: str, report: Report) -> None:
+        self._settings, self._memory_mb, self._secret, self._report = settings, memory_mb, secret, report
+        self._store: HistoryStore = open_store(settings)
+        self._loaded: dict[ModelKey, Predictor] = {}
+        self._refused: dict[ModelKey, tuple[Route, int]] = {}
+        self._lock = threading.Lock()
+        self._loading: dict[ModelKey, threading.Lock] = {}
+
+    def find(self, key: ModelKey) -> Predictor | None:
+        """A model key that is loaded."""
+        return self._loaded.get(key)
+
+    def all(self) -> list[Predictor]:
+        """Every loaded model key."""
+        return list(self._loaded.values())
+
+    def load(self, key: ModelKey) -> Predictor:
+        """A model key, loaded if it is not.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+            NotDeployedError: it has no champion, or no histories to compute features from.
+        """
+        with self._lock:
+            mine = self._loading.setdefault(key, threading.Lock())
+        with mine:
+            known = self._loaded.get(key)
+            if known is not None:
+                return known
+            model = self._model(key)
+            route = read_routes(self._settings).get(key)
+            if route is None:
+                message = f"{key} has no champion yet; train one: it serves from its promotion on"
+                raise NotDeployedError(message)
+            deployment = self._deploy(model, key, route, None)
+            predictor = Predictor(model, key, deployment, Masker(model, self._secret))
+            with self._lock:
+                self._loaded[key] = predictor
+            self._make_room(key)
+            return predictor
+
+    def refresh(self) -> None:
+        """Follow routes and histories that have changed; what cannot be loaded leaves the old one serving.
+
+        Raises:
+            Exception: the database or the store cannot be reached; everything goes on as it is.
+        """
+        routes, revisions = read_routes(self._settings), self._store.revisions()
+        for predictor in self.all():
+            key = predictor.key
+            route, revision = routes.get(key), revisions.get(key, 0)
+            now = predictor.deployment
+            if route is None or (route == now.route and revision == now.revision):
+                continue
+            if self._refused.get(key) == (route, revision):
+                continue
+            try:
+                predictor.deploy(self._deploy(predictor.model, key, route, now))
+                self._refused.pop(key, None)
+            except Exception as error:  # whatever a version does when it is loaded, the old one goes on
+                self._refused[key] = (route, revision)
+                _log.exception("%s: %s cannot be deployed, the old one goes on", key, route)
+                self._report(key, route.challenger or route.champion, error)
+
+    def load_pinned(self, predictor: Predictor, version: int) -> None:
+        """Load a further version beside those that the route needs.
+
+        Raises:
+            VersionNotFoundError: there is no such version.
+        """
+        if version not in predictor.deployment.fitted:
+            one = load_version(predictor.model, predictor.key, version, self._settings)
+            now = predictor.deployment
+            predictor.deploy(replace(now, fitted={**now.fitted, version: one}))
+
+    @property
+    def size_mb(self) -> float:
+        """Memory of everything that is loaded, roughly."""
+        return sum(predictor.deployment.size_mb for predictor in self.all())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for predictor in self.all():
+            predictor.close()
+        self._loaded.clear()
+
+    def _deploy(self, model: Model, key: ModelKey, route: Route, before: Deployment | None) -> Deployment:
+        known = before.fitted if before else {}
+        fitted = {number: known.get(number) or self._load(model, key, number) for number in route.versions}
+        revision = self._store.revisions().get(key, 0)
+        if before is not None and before.revision == revision:
+            return Deployment(route, fitted, before.scorer, revision)
+        histories, revision = self._histories(model, key)
+        return Deployment(route, fitted, OnlineScorer(model, histories, settings=self._settings), revision)
+
+    def _load(self, model: Model, key: ModelKey, number: int) -> Fitted:
+        return load_version(model, key, number, self._settings)
+
+    def _histories(self, model: Model, key: ModelKey) -> tuple[Histories, int]:
+        found = self._store.read(key)
+        if found is None:
+            message = f"{key} has no online features yet; ingestion puts them there: run ingest_{model.name} once"
+            raise NotDeployedError(message)
+        histories, revision = found
+        if histories.definition != definition_hash(model):
+            message = (
+                f"{key}: the online features are of another features.py than the one here; ingestion makes them anew: "
+                f"run ingest_{model.name}"
+            )
+            raise NotDeployedError(message)
+        return histories, revision
+
+    def _model(self, key: ModelKey) -> Model:
+        try:
+            return get_model(self._settings.models_dir, key.model)
+        except ModelNotFoundError:
+            known = [folder.name for folder in find_models(self._settings.models_dir)]
+            near = difflib.get_close_matches(key.model, known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'none'}"
+            message = f"no model {key.model!r}; {hint}"
+            raise ModelNotFoundError(message) from None
+
+    def _make_room(self, kept: ModelKey) -> None:
+        for predictor in self._oldest_first():
+            if self.size_mb <= self._memory_mb:
+                return
+            if predictor.key != kept:
+                with self._lock:
+                    self._loaded.pop(predictor.key, None)
+                predictor.close()
+
+    def _oldest_first(self) -> Iterable[Predictor]:
+        return sorted(self.all(), key=lambda predictor: predictor.used_at)

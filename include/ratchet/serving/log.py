@@ -1,0 +1,201 @@
+"""The durable log: records are on the disk before their answers leave, many requests in one commit.
+
+SQLite in WAL mode with `synchronous=FULL` syncs the disk at every commit; a process or machine that dies loses no row
+whose `submit` has ended. A batch is one Arrow table, so that every value keeps its bits.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from include.ratchet.data.records import Kind
+from include.ratchet.errors import LogUnavailableError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS batches (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, kind TEXT NOT NULL, size INTEGER NOT NULL,
+    content BLOB NOT NULL, written_at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS by_model ON batches (model, kind, seq);
+CREATE TABLE IF NOT EXISTS answers (
+    model TEXT NOT NULL, request_id TEXT NOT NULL, answer BLOB NOT NULL, written_at REAL NOT NULL,
+    PRIMARY KEY (model, request_id)) WITHOUT ROWID;
+"""
+_STOP = None
+ANSWERS_S = 86_400.0
+"""For so long a request that is sent again gets the answer that was recorded."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are recorded together.
+
+    Attributes:
+        model: whose.
+        kind: request records or feedback.
+        rows: in the columns of `data.records`.
+        answers: by request id that a caller gave, what it was answered.
+    """
+
+    model: str
+    kind: Kind
+    rows: pa.Table
+    answers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What the log still has to ship: rows, and the age of the oldest in seconds."""
+
+    rows: int = 0
+    age_s: float = 0.0
+
+
+@dataclass
+class _Entry:
+    batch: Batch
+    done: Future[None] = field(default_factory=Future)
+
+
+class RecordLog:
+    """One service's log. Rows are committed by a thread of its own, all that have gathered in one transaction.
+
+    Args:
+        folder: where the log lies; one service at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "records.sqlite"
+        connection = self._connect()
+        connection.executescript(_SCHEMA)
+        connection.execute("INSERT OR IGNORE INTO about VALUES ('name', ?)", (uuid.uuid4().hex,))
+        connection.commit()
+        self.name: str = connection.execute("SELECT value FROM about WHERE name = 'name'").fetchone()[0]
+        connection.close()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._thread = threading.Thread(target=self._write_all, name="record-log", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> Future[None]:
+        """Record a batch; the future ends when it is on the disk.
+
+        The future raises LogUnavailableError if it cannot be.
+        """
+        entry = _Entry(batch)
+        self._queue.put(entry)
+        return entry.done
+
+    def find_answer(self, model: str, request_id: str) -> bytes | None:
+        """What a request was answered before, if it was."""
+        query = "SELECT answer FROM answers WHERE model = ? AND request_id = ?"
+        row = self._reader().execute(query, (model, request_id)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def waiting(self) -> Waiting:
+        """What has not been shipped yet."""
+        query = "SELECT coalesce(sum(size), 0), min(written_at) FROM batches"
+        rows, oldest = self._reader().execute(query).fetchone()
+        return Waiting(rows, max(0.0, time.time() - oldest) if oldest else 0.0)
+
+    def waiting_models(self) -> list[tuple[str, Kind]]:
+        """Models and kinds with rows to ship."""
+        return list(self._reader().execute("SELECT DISTINCT model, kind FROM batches"))
+
+    def read_after(self, model: str, kind: Kind, seq: int, limit: int) -> Iterator[tuple[int, pa.Table]]:
+        """Batches of a model with a higher number than one, in order."""
+        query = "SELECT seq, content FROM batches WHERE model = ? AND kind = ? AND seq > ? ORDER BY seq LIMIT ?"
+        for number, content in self._reader().execute(query, (model, kind, seq, limit)):
+            yield number, pa.ipc.open_stream(content).read_all()
+
+    def forget(self, model: str, kind: Kind, seq: int) -> None:
+        """Let go of batches up to a number, as they are in their table, and of answers that are too old to repeat."""
+        connection = self._reader()
+        with connection:
+            connection.execute("DELETE FROM batches WHERE model = ? AND kind = ? AND seq <= ?", (model, kind, seq))
+            connection.execute("DELETE FROM answers WHERE written_at < ?", (time.time() - ANSWERS_S,))
+
+    def close(self) -> None:
+        """Commit what has gathered and stop."""
+        self._queue.put(_STOP)
+        self._thread.join()
+
+    def _write_all(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while True:
+            entries = self._gather()
+            if not entries:
+                return
+            try:
+                connection = connection or self._connect()
+                with connection:
+                    self._insert(connection, [entry.batch for entry in entries])
+            except (sqlite3.Error, OSError) as error:
+                message = (
+                    f"{self.path} cannot be written: {error}; expected room and the right to write there. Predictions "
+                    "are refused until it can be, as none is given that is not recorded"
+                )
+                for entry in entries:
+                    entry.done.set_exception(LogUnavailableError(message))
+                connection = None
+            else:
+                for entry in entries:
+                    entry.done.set_result(None)
+
+    def _gather(self) -> list[_Entry]:
+        """Everything that waits; at least one entry, or nothing at the end."""
+        entries = []
+        entry = self._queue.get()
+        while entry is not _STOP:
+            entries.append(entry)
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                return entries
+        if entries:
+            self._queue.put(_STOP)
+        return entries
+
+    def _insert(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+        now = time.time()
+        connection.executemany(
+            "INSERT INTO batches (model, kind, size, content, written_at) VALUES (?, ?, ?, ?, ?)",
+            [(one.model, one.kind, one.rows.num_rows, pack(one.rows), now) for one in batches],
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)",
+            [(one.model, request, answer, now) for one in batches for request, answer in one.answers],
+        )
+
+    def _reader(self) -> sqlite3.Connection:
+        """A connection of this thread's own."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = self._connect()
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+
+def pack(rows: pa.Table) -> bytes:
+    """A table as bytes that keep every bit."""
+    content = io.BytesIO()
+    with pa.ipc.new_stream(content, rows.schema) as writer:
+        writer.write_table(rows)
+    return content.getvalue()

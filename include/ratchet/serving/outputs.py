@@ -1,0 +1,88 @@
+"""Scores of rows by the versions that their routes chose, and how they are answered."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from include.ratchet.rollout.routes import Choice, Route
+from include.ratchet.serving.fitted import Fitted
+from include.ratchet.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
+Output = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows with their scores.
+
+    Attributes:
+        outputs: by row, what is answered.
+        scores: (n,) probability of the positive or likeliest class, or the value; nan where nothing could be predicted.
+        versions: by row, which version predicted.
+        routes: by row.
+        failures: by row of a challenger that could not predict and was stood in for: version and error.
+        counts: rows by version and route.
+        errors: rows that no version could predict.
+    """
+
+    outputs: list[Output]
+    scores: npt.NDArray[np.float64]
+    versions: list[int]
+    routes: list[str]
+    failures: Mapping[int, tuple[int, str]]
+    counts: Mapping[tuple[int, str], int]
+    errors: int = 0
+
+
+def score_rows(
+    spec: ModelSpec, fitted: Mapping[int, Fitted], route: Route, choices: Sequence[Choice], features: pa.Table
+) -> Scored:
+    """Predict every row by its version. Where a challenger fails, the champion answers and the failure is kept.
+
+    Raises:
+        Exception: whatever the champion raises.
+    """
+    outputs: list[Output] = [{}] * len(choices)
+    scores = np.full(len(choices), math.nan)
+    versions = [choice.version for choice in choices]
+    routes: list[str] = [choice.route for choice in choices]
+    failures: dict[int, tuple[int, str]] = {}
+    for version in dict.fromkeys(versions):
+        rows = [row for row, chosen in enumerate(versions) if chosen == version]
+        part = features if len(rows) == len(choices) else features.take(pa.array(rows))
+        one = fitted[version]
+        try:
+            found = one.predict(part, spec.task)
+        except Exception as error:
+            if version == route.champion:
+                raise
+            _log.warning("version %s of %s cannot predict, the champion answers: %s", version, spec.name, error)
+            one = fitted[route.champion]
+            found = one.predict(part, spec.task)
+            for row in rows:
+                failures[row] = (version, f"{type(error).__name__}: {error}")
+                versions[row], routes[row] = route.champion, "champion"
+        for row, values in zip(rows, found, strict=True):
+            outputs[row] = render(spec, one, values)
+            scores[row] = values if found.ndim == 1 else values.max()
+    return Scored(outputs, scores, versions, routes, failures, Counter(zip(versions, routes, strict=True)))
+
+
+def render(spec: ModelSpec, fitted: Fitted, values: Any) -> Output:
+    """One row's answer."""
+    if spec.task == "regression":
+        return {"value": float(values)}
+    if spec.task == "binary":
+        return {"score": float(values), "class": bool(values >= spec.evaluation.threshold)}
+    shares = {str(name): float(share) for name, share in zip(fitted.classes, values, strict=True)}
+    return {"class": max(shares, key=lambda name: shares[name]), "probabilities": shares}

@@ -1,0 +1,142 @@
+"""Records of a batch of predictions, in the columns of `data.records`."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.ratchet.data.records import FEATURE, REQUESTS
+from include.ratchet.data.tables import PARTITION_COLUMN
+from include.ratchet.features import feature_names
+from include.ratchet.spec import Model, ModelKey, ModelSpec, partition_of
+
+if TYPE_CHECKING:
+    from include.ratchet.serving.outputs import Output, Scored
+    from include.ratchet.serving.predictor import Deployment
+    from include.ratchet.serving.requests import Request
+
+
+class Masker:
+    """Turns values into keyed hashes: equal ones stay equal, and nobody without the secret can guess them."""
+
+    def __init__(self, model: Model, secret: str) -> None:
+        self._names = frozenset(model.spec.serving.records.mask)
+        self._secret = secret.encode()
+        self.features = tuple(feature_names(model))
+
+    def mask(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A row with its masked columns hashed."""
+        if not self._names:
+            return row
+        return {name: self._hash(value) if name in self._names and value is not None else value
+                for name, value in row.items()}  # fmt: skip
+
+    def _hash(self, value: Any) -> str:
+        return "masked:" + hmac.new(self._secret, orjson.dumps(value), hashlib.sha256).hexdigest()[:32]
+
+
+def record_rows(
+    spec: ModelSpec, key: ModelKey, requests: Sequence[Request], deployment: Deployment, scored: Scored,
+    outputs: Sequence[Output], is_stale: npt.NDArray[np.bool_], features: pa.Table, answered_at: datetime,
+    masker: Masker,
+) -> pa.Table:  # fmt: skip
+    """One record for each row that is answered, and one for each challenger that a champion stood in for."""
+    count = features.num_rows
+    owners = [request for request in requests for _ in request.rows]
+    now = time.monotonic()
+    histories = deployment.scorer.histories
+    fitted = [deployment.fitted[version] for version in scored.versions]
+    columns: dict[str, Any] = {
+        "request_id": [owner.id for owner in owners],
+        "row": [row for request in requests for row in range(len(request.rows))],
+        "model": [key.model] * count,
+        "segment": [key.segment] * count,
+        "key": [one for request in requests for one in request.keys],
+        "event_time": features[spec.event_time],
+        "prediction_time": features["_prediction_time"],
+        "received_at": [owner.received_at for owner in owners],
+        "answered_at": [answered_at] * count,
+        "latency_ms": [(now - owner.started) * 1000 for owner in owners],
+        "version": scored.versions,
+        "route": scored.routes,
+        "mode": [deployment.route.mode] * count,
+        "deployed_at": [one.deployed_at for one in fitted],
+        "score": pa.array(scored.scores, from_pandas=True),
+        "output": [orjson.dumps(one).decode() for one in outputs],
+        "error": pa.nulls(count, pa.string()),
+        "payload": [orjson.dumps(masker.mask(row)).decode() for request in requests for row in request.raw],
+        "known_until": [histories.known_until] * count,
+        "is_stale": is_stale,
+        "caller": [owner.caller for owner in owners],
+        "code_hash": [one.code_hash for one in fitted],
+        "lock_hash": [one.lock_hash for one in fitted],
+    }
+    table = _assemble(spec, columns, features, masker.features)
+    return pa.concat_tables([table, _failed(table, scored)]) if scored.failures else table
+
+
+def score_shadow(records: pa.Table, version: int, deployed_at: datetime, scores: npt.NDArray[np.float64] | None,
+                 outputs: Sequence[Output], error: str | None, latency_ms: float) -> pa.Table:  # fmt: skip
+    """The twins of some records, as another version predicted them and nobody was told."""
+    count = records.num_rows
+    changed = {
+        "version": pa.array([version] * count, pa.int32()),
+        "route": pa.array(["shadow"] * count),
+        "deployed_at": pa.array([deployed_at] * count, pa.timestamp("us", "UTC")),
+        "latency_ms": pa.array([latency_ms] * count),
+        "score": pa.nulls(count, pa.float64()) if scores is None else pa.array(scores, from_pandas=True),
+        "output": pa.array([orjson.dumps(one).decode() for one in outputs])
+        if outputs
+        else pa.nulls(count, pa.string()),
+        "error": pa.array([error] * count, pa.string()),
+    }
+    return _replace(records, changed)
+
+
+def _failed(table: pa.Table, scored: Scored) -> pa.Table:
+    rows = list(scored.failures)
+    versions, errors = zip(*scored.failures.values(), strict=True)
+    return _replace(table.take(pa.array(rows)), {
+        "version": pa.array(versions, pa.int32()), "route": pa.array(["challenger"] * len(rows)),
+        "score": pa.nulls(len(rows), pa.float64()), "output": pa.nulls(len(rows), pa.string()),
+        "error": pa.array(errors, pa.string()),
+    })  # fmt: skip
+
+
+def _assemble(spec: ModelSpec, columns: Mapping[str, Any], features: pa.Table, names: Sequence[str]) -> pa.Table:
+    arrays = {field.name: _column(columns[field.name], field.type) for field in REQUESTS}
+    arrays |= {f"{FEATURE}{name}": features[name] for name in names}
+    arrays[PARTITION_COLUMN] = pa.array(_partitions(spec, features[spec.event_time]), pa.string())
+    return pa.table(arrays)
+
+
+def _column(values: Any, kind: pa.DataType) -> Any:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values if values.type == kind else pc.cast(values, kind)
+    return pa.array(values, kind)
+
+
+def _partitions(spec: ModelSpec, times: pa.ChunkedArray) -> list[str]:
+    known: dict[datetime, str] = {}
+    keys = []
+    for moment in times.to_pylist():
+        # Every zone's days and hours begin at a quarter of an hour.
+        quarter = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+        if quarter not in known:
+            known[quarter] = partition_of(spec, quarter).key
+        keys.append(known[quarter])
+    return keys
+
+
+def _replace(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
+    return pa.table({name: columns.get(name, table[name]) for name in table.column_names})

@@ -1,0 +1,67 @@
+"""A request on its way through the service, and its answer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from include.ratchet.data.records import record_key
+from include.ratchet.serving.payload import Row
+from include.ratchet.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request is answered.
+
+    Attributes:
+        content: as JSON holds it: request id, model, what the features knew, and one prediction for each row.
+        is_repeated: whether it was recorded before, for the same request id.
+    """
+
+    content: dict[str, Any]
+    is_repeated: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """Rows to predict.
+
+    Attributes:
+        id: the caller's, or made.
+        is_given: whether the caller gave the id; a second request of that id gets the first one's answer.
+        rows: as they were read.
+        raw: as they came.
+        keys: by row, what labels come by and what routes are chosen by.
+        received_at: wall clock.
+        started: monotonic seconds.
+        caller: name of the API key.
+        version: the only one that may answer; None: as routed.
+        done: ends with the answer, when it is recorded.
+    """
+
+    id: str
+    is_given: bool
+    rows: Sequence[Row]
+    raw: Sequence[Mapping[str, Any]]
+    keys: Sequence[str]
+    received_at: datetime
+    started: float
+    caller: str
+    version: int | None = None
+    done: Future[Answer] = field(default_factory=Future, repr=False, compare=False)
+
+
+def make_request(
+    spec: ModelSpec, rows: Sequence[Row], raw: Sequence[Mapping[str, Any]], *, given_id: str | None,
+    received_at: datetime, started: float, caller: str, version: int | None = None,
+) -> Request:  # fmt: skip
+    """A request of read rows."""
+    return Request(
+        given_id or uuid.uuid4().hex, given_id is not None, rows, raw, [record_key(spec, row) for row in rows],
+        received_at, started, caller, version,
+    )  # fmt: skip

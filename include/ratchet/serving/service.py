@@ -1,0 +1,245 @@
+"""The prediction service without its protocols: admission, batches, recording, shadow, and what runs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import orjson
+
+from include.ratchet.errors import LogUnavailableError, NotDeployedError, OverloadError, RatchetError
+from include.ratchet.serving.batching import Batcher
+from include.ratchet.serving.config import ServingConfig
+from include.ratchet.serving.deployments import Deployments, Report
+from include.ratchet.serving.feedback import Feedback, feedback_table
+from include.ratchet.serving.log import Batch, RecordLog
+from include.ratchet.serving.metrics import Metrics
+from include.ratchet.serving.outputs import render
+from include.ratchet.serving.predictor import Outcome, Predictor, ShadowTask
+from include.ratchet.serving.recording import score_shadow
+from include.ratchet.serving.requests import Answer, Request
+from include.ratchet.serving.shipping import ship
+from include.ratchet.settings import Settings
+from include.ratchet.spec import ModelKey
+
+_log = logging.getLogger(__name__)
+_BATCH_ROWS = 256
+_SHADOW_ROWS = 5000
+"""That may wait; more are dropped and counted, as a slow challenger must cost nothing."""
+_WORKERS = 2
+
+
+class Service:
+    """Answers predictions, and records each before it is answered.
+
+    Args:
+        settings: where registry, database, histories and tables are.
+        config: this service's limits.
+        secret: of masks.
+        report: hears of versions that cannot serve.
+    """
+
+    def __init__(self, settings: Settings, config: ServingConfig, secret: str, report: Report) -> None:
+        self.settings, self.config = settings, config
+        self.metrics = Metrics()
+        self.log = RecordLog(config.log_dir)
+        self.deployments = Deployments(settings, config.memory_mb, secret, report)
+        self._pool = ThreadPoolExecutor(_WORKERS, "predict")
+        self._batchers: dict[ModelKey, Batcher] = {}
+        self._shadows: queue.Queue[ShadowTask | None] = queue.Queue()
+        self._shadow_rows = 0
+        self._waiting_rows = 0
+        self._in_flight: dict[tuple[str, str], Future[Answer]] = {}
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(self._watch, config.poll_s), name="watch", daemon=True),
+            threading.Thread(target=self._repeat, args=(self._ship, config.ship_s), name="ship", daemon=True),
+            threading.Thread(target=self._run_shadows, name="shadow", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def find(self, key: ModelKey) -> Predictor:
+        """A model key that can answer, loaded on first use.
+
+        Raises:
+            ModelNotFoundError: there is no such model.
+            NotDeployedError: it cannot answer yet.
+        """
+        known = self.deployments.find(key)
+        if known is not None:
+            return known
+        return await asyncio.get_running_loop().run_in_executor(None, self.deployments.load, key)
+
+    async def predict(self, predictor: Predictor, request: Request) -> Answer:
+        """Answer a request, once it is recorded.
+
+        Raises:
+            OverloadError: too much waits already.
+            LogUnavailableError: it cannot be recorded.
+            RatchetError: it cannot be answered.
+        """
+        name = (predictor.key.model, request.id)
+        if request.is_given:
+            repeated = await self._find_repeated(name)
+            if repeated is not None:
+                return repeated
+        rows = len(request.rows)
+        if self._waiting_rows and self._waiting_rows + rows > self.config.max_queue_rows:
+            self.metrics.shed.inc()
+            message = f"{self._waiting_rows} rows wait, more than {self.config.max_queue_rows} are not taken; try again"
+            raise OverloadError(message)
+        self._waiting_rows += rows
+        if request.is_given:
+            self._in_flight[name] = request.done
+        try:
+            self._batcher(predictor.key).submit(request)
+            # A caller that goes away takes neither the batch nor its record along.
+            return await asyncio.shield(asyncio.wrap_future(request.done))
+        finally:
+            self._waiting_rows -= rows
+            self._in_flight.pop(name, None)
+
+    async def add_feedback(self, predictor: Predictor, said: Sequence[Feedback], caller: str) -> None:
+        """Record what callers say of predictions.
+
+        Raises:
+            ValueError: a key does not name the model's keys.
+            LogUnavailableError: it cannot be recorded.
+        """
+        table = feedback_table(predictor.model.spec, predictor.reader, said, datetime.now(UTC), caller)
+        await asyncio.wrap_future(self.log.submit(Batch(predictor.key.model, "feedback", table)))
+
+    def observe(self) -> None:
+        """Bring the gauges up to date."""
+        waiting = self.log.waiting()
+        self.metrics.log_rows.set(waiting.rows)
+        self.metrics.log_age.set(waiting.age_s)
+        self.metrics.queue_rows.set(self._waiting_rows)
+        self.metrics.memory.set(self.deployments.size_mb)
+        self.metrics.deployed.clear()
+        for predictor in self.deployments.all():
+            for version in predictor.deployment.fitted:
+                self.metrics.deployed.labels(predictor.key.slug, version).set(1)
+
+    def close(self) -> None:
+        """Answer what waits, ship what is recorded, and stop."""
+        self._stopping.set()
+        self._pool.shutdown()
+        self._shadows.put(None)
+        for thread in self._threads:
+            thread.join(30)
+        self.log.close()
+        with suppress(Exception):  # it stays in the log, and the next service ships it
+            ship(self.log, self.settings)
+        self.deployments.close()
+
+    async def _find_repeated(self, name: tuple[str, str]) -> Answer | None:
+        """The answer to a request that was sent before under the same id, or is being answered."""
+        running = self._in_flight.get(name)
+        if running is not None:
+            return Answer((await asyncio.shield(asyncio.wrap_future(running))).content, is_repeated=True)
+        recorded = self.log.find_answer(*name)
+        return None if recorded is None else Answer(orjson.loads(recorded), is_repeated=True)
+
+    def _batcher(self, key: ModelKey) -> Batcher:
+        if key not in self._batchers:
+            self._batchers[key] = Batcher(lambda requests: self._answer(key, requests), self._pool, _BATCH_ROWS)
+        return self._batchers[key]
+
+    def _answer(self, key: ModelKey, requests: Sequence[Request]) -> None:
+        """Predict a batch and record it; its requests are answered when the log says so."""
+        try:
+            outcome = self._predict(key, requests)
+        except Exception as error:
+            if len(requests) > 1:
+                # One of them may be what is wrong; the others are not to suffer for it.
+                for request in requests:
+                    self._answer(key, [request])
+                return
+            _log.exception("%s cannot answer request %s", key, requests[0].id)
+            self.metrics.errors.labels(key.slug, type(error).__name__).inc()
+            requests[0].done.set_exception(error)
+            return
+        given = [(one.id, orjson.dumps(answer.content)) for one, answer in outcome.answers if one.is_given]
+        recorded = self.log.submit(Batch(key.model, "requests", outcome.records, given))
+        recorded.add_done_callback(lambda future: self._finish(key, outcome, future))
+        self._count(key, outcome)
+
+    def _predict(self, key: ModelKey, requests: Sequence[Request]) -> Outcome:
+        predictor = self.deployments.find(key) or self.deployments.load(key)
+        try:
+            return predictor.predict(requests)
+        except NotDeployedError:
+            return self.deployments.load(key).predict(requests)
+
+    def _finish(self, key: ModelKey, outcome: Outcome, recorded: Future[None]) -> None:
+        error = recorded.exception()
+        predictor = self.deployments.find(key)
+        if error is not None and predictor and predictor.model.spec.serving.records.durability == "best_effort":
+            self.metrics.unrecorded.labels(key.slug).inc(outcome.records.num_rows)
+            error = None
+        for request, answer in outcome.answers:
+            if error is None:
+                request.done.set_result(answer)
+            else:
+                request.done.set_exception(error)
+
+    def _count(self, key: ModelKey, outcome: Outcome) -> None:
+        self.metrics.batch_rows.labels(key.slug).observe(outcome.records.num_rows)
+        for (version, route), rows in outcome.rows_by_route.items():
+            self.metrics.predictions.labels(key.slug, version, route).inc(rows)
+        for task in outcome.shadows:
+            if self._shadow_rows + task.records.num_rows > _SHADOW_ROWS:
+                self.metrics.dropped.labels(key.slug).inc(task.records.num_rows)
+                continue
+            self._shadow_rows += task.records.num_rows
+            self._shadows.put(task)
+
+    def _run_shadows(self) -> None:
+        while (task := self._shadows.get()) is not None:
+            with suppress(LogUnavailableError, RatchetError):
+                self._run_shadow(task)
+            self._shadow_rows -= task.records.num_rows
+
+    def _run_shadow(self, task: ShadowTask) -> None:
+        model = str(task.records["model"][0])
+        spec = self.deployments.load(ModelKey(model)).model.spec
+        started, error, scores, outputs = time.monotonic(), None, None, []
+        try:
+            found = task.fitted.predict(task.features, task.task)
+            scores = found if found.ndim == 1 else found.max(axis=1)
+            outputs = [render(spec, task.fitted, values) for values in found]
+        except Exception as failure:  # recorded, and nobody's loss
+            error = f"{type(failure).__name__}: {failure}"
+        latency_ms = (time.monotonic() - started) * 1000
+        rows = score_shadow(
+            task.records, task.fitted.number, task.fitted.deployed_at, scores, outputs, error, latency_ms
+        )
+        self.log.submit(Batch(model, "requests", rows)).result()
+
+    def _watch(self) -> None:
+        self.deployments.refresh()
+
+    def _ship(self) -> None:
+        ship(self.log, self.settings)
+
+    def _repeat(self, work: Callable[[], None], every_s: float) -> None:
+        """Do something again and again; a failure is said once for each stretch of failures."""
+        is_failing = False
+        while not self._stopping.wait(every_s):
+            try:
+                work()
+                is_failing = False
+            except Exception:
+                self.metrics.watch_failures.labels(work.__name__.strip("_")).inc()
+                if not is_failing:
+                    _log.exception("%s failed; it is tried again every %g s", work.__name__.strip("_"), every_s)
+                is_failing = True
