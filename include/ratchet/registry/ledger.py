@@ -19,8 +19,8 @@ from include.ratchet.registry.database import aliases, engine_of, ledger
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
-CHAMPION, PREVIOUS = "champion", "previous"
-Kind = Literal["request", "verdict", "promotion", "revert", "approval", "conflict"]
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
+Kind = Literal["request", "verdict", "promotion", "revert", "approval", "conflict", "rollout"]
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class AliasState:
     as_of: datetime | None
 
 
-class _MovedError(Exception):
+class MovedError(Exception):
     """The champion moved between reading and writing it."""
 
 
 def record(entry: Entry, settings: Settings) -> int:
     """Append a row, unless it is there already; returns its id."""
     with engine_of(settings.database_url).begin() as connection:
-        return _append(connection, entry)
+        return append(connection, entry)
 
 
 def history(key: ModelKey, settings: Settings) -> tuple[Entry, ...]:
@@ -125,8 +125,8 @@ def move_champion(entry: Entry, expected: int | None, settings: Settings) -> dic
     for attempt in (1, 2):
         try:
             with engine.begin() as connection:
-                return _move(connection, entry, expected)
-        except (IntegrityError, _MovedError):
+                return move(connection, entry, expected)
+        except (IntegrityError, MovedError):
             # Another move came in between; looking again, this one sees it and says so.
             if attempt == 2:
                 raise
@@ -149,7 +149,13 @@ def plan_revert(key: ModelKey, settings: Settings) -> tuple[AliasState, AliasSta
     return found[CHAMPION], found[PREVIOUS]
 
 
-def _move(connection: Connection, entry: Entry, expected: int | None) -> dict[str, AliasState]:
+def move(connection: Connection, entry: Entry, expected: int | None) -> dict[str, AliasState]:
+    """What `move_champion` does, within a transaction that has more to write.
+
+    Raises:
+        LedgerConflictError: as `move_champion`.
+        MovedError: another move came in between; look again in a new transaction.
+    """
     known = connection.execute(
         select(ledger.c.id).where(ledger.c.idempotency_key == entry.idempotency_key)
     ).scalar_one_or_none()
@@ -158,7 +164,7 @@ def _move(connection: Connection, entry: Entry, expected: int | None) -> dict[st
         return before
     champion = before.get(CHAMPION)
     _check_move(entry, champion, expected)
-    row = _append(connection, entry)
+    row = append(connection, entry)
     values = {"version": entry.version, "as_of": entry.as_of, "ledger_id": row}
     if champion is None:
         # Never an update: of two first promotions the slower one must fail on the key, look again and lose.
@@ -166,9 +172,10 @@ def _move(connection: Connection, entry: Entry, expected: int | None) -> dict[st
     else:
         swap = _update(entry.key, CHAMPION).where(aliases.c.version == champion.version)
         if connection.execute(swap.values(values)).rowcount == 0:
-            raise _MovedError
+            raise MovedError
         if champion.version != entry.version:
-            _set_previous(connection, entry.key, champion, row)
+            # Only after the champion's row was swapped: the key's aliases are this transaction's until it ends.
+            set_alias(connection, entry.key, PREVIOUS, champion, row)
     return _aliases(connection, entry.key)
 
 
@@ -189,7 +196,8 @@ def _check_move(entry: Entry, champion: AliasState | None, expected: int | None)
         raise LedgerConflictError(message)
 
 
-def _append(connection: Connection, entry: Entry) -> int:
+def append(connection: Connection, entry: Entry) -> int:
+    """What `record` does, within a transaction that has more to write."""
     known = connection.execute(
         select(ledger.c.id).where(ledger.c.idempotency_key == entry.idempotency_key)
     ).scalar_one_or_none()
@@ -217,11 +225,18 @@ def _aliases(connection: Connection, key: ModelKey, *, lock: bool = False) -> di
     return {row["alias"]: AliasState(row["version"], _utc(row["as_of"])) for row in rows}
 
 
-def _set_previous(connection: Connection, key: ModelKey, state: AliasState, row: int) -> None:
-    """Only ever called after the champion's row was swapped, and so is this transaction's until it ends."""
+def set_alias(connection: Connection, key: ModelKey, alias: str, state: AliasState, row: int) -> None:
+    """Let an alias other than the champion's name a version, as of a row of the ledger."""
     values = {"version": state.version, "as_of": state.as_of, "ledger_id": row}
-    if connection.execute(_update(key, PREVIOUS).values(values)).rowcount == 0:
-        connection.execute(aliases.insert().values(**_identity(key, PREVIOUS), **values))
+    if connection.execute(_update(key, alias).values(values)).rowcount == 0:
+        connection.execute(aliases.insert().values(**_identity(key, alias), **values))
+
+
+def remove_alias(connection: Connection, key: ModelKey, alias: str) -> None:
+    """Let an alias name nothing any more."""
+    connection.execute(
+        aliases.delete().where(*(aliases.c[name] == value for name, value in _identity(key, alias).items()))
+    )
 
 
 def _identity(key: ModelKey, alias: str) -> dict[str, str]:
