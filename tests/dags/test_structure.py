@@ -20,6 +20,22 @@ def test_ingestion_lands_then_validates_then_publishes(bag):
     }
 
 
+def test_scoring_follows_the_partitions_of_ingestion(bag):
+    dag = bag.dags["score_flight_delay"]
+    assert edges(dag) == {"plan_partitions": {"score"}, "score": {"publish"}, "publish": set()}
+    assert type(dag.timetable).__name__ == "PartitionedAssetTimetable"
+    assert dag.timetable.asset_condition.name == "flight_delay_data"
+    assert dag.get_task("publish").trigger_rule == "none_failed_min_one_success"
+    assert set(dag.params) == {"first", "last"}
+
+
+def test_replay_runs_only_when_it_is_asked(bag):
+    dag = bag.dags["replay_flight_delay"]
+    assert edges(dag) == {"replay": {"compare"}, "compare": set()}
+    assert dag.schedule is None
+    assert set(dag.params) == {"request_id", "from", "to", "with_version", "records"}
+
+
 def test_promotion_comes_after_every_check(bag):
     dag = bag.dags["train_flight_delay"]
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)

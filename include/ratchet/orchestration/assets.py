@@ -7,6 +7,7 @@ from airflow.sdk import Asset
 from include.ratchet.spec import ModelSpec
 
 INGEST, TRAIN = "ingest", "train"
+SCORE, REPLAY = "score", "replay"
 
 
 def dag_id(kind: str, model: str) -> str:
@@ -17,6 +18,11 @@ def dag_id(kind: str, model: str) -> str:
 def data_asset(model: str) -> Asset:
     """A model's landed and validated partitions."""
     return Asset(name=f"{model}_data", uri=f"ratchet://{model}/data", group="ratchet")
+
+
+def scores_asset(model: str) -> Asset:
+    """Partitions that batch scoring has answered."""
+    return Asset(name=f"{model}_scores", uri=f"ratchet://{model}/scores", group="ratchet")
 
 
 def retraining_asset(model: str) -> Asset:

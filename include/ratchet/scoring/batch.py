@@ -76,17 +76,10 @@ class ScoringReport:
         return {**asdict(self), "version_as_of": self.version_as_of.isoformat()}
 
 
-def find_champion(settings: Settings, key: ModelKey) -> Version:
-    """The version that answers now.
-
-    Raises:
-        VersionNotFoundError: there is none yet.
-    """
+def find_champion(settings: Settings, key: ModelKey) -> Version | None:
+    """The version that answers now, if there is one yet."""
     state = ledger.read_aliases(key, settings).get(CHAMPION)
-    if state is None:
-        message = f"{key} has no champion yet, so there is nothing to score with; train it first: ./ratchet run {key}"
-        raise VersionNotFoundError(message)
-    return get_version(key, state.version, settings)
+    return None if state is None else get_version(key, state.version, settings)
 
 
 def score_partitions(
@@ -112,6 +105,9 @@ def score_partitions(
     """
     model = workspace.model(key.model)
     version = find_champion(workspace.settings, key)
+    if version is None:
+        message = f"{key} has no champion yet, so there is nothing to score with; train it first: ./ratchet run {key}"
+        raise VersionNotFoundError(message)
     own = Table(workspace.settings, model.name, model.name)
     counts = own.row_counts()
     present = {name: counts[name] for name in dict.fromkeys(partitions) if counts.get(name)}

@@ -71,8 +71,9 @@ def record(
         row = {
             "request_id": f"{log}-{index}", "row": 0, "model": NAME, "segment": "all",
             "key": record_key(model.spec, order), "event_time": order["ordered_at"],
-            "prediction_time": order["ordered_at"], "received_at": now, "answered_at": now, "latency_ms": 1.0, "version": version, "route": "champion", "mode": "direct",
-            "score": float(scores[index]), "output": json.dumps({"score": float(scores[index])}),
+            "prediction_time": order["ordered_at"], "received_at": now, "answered_at": now, "latency_ms": 1.0,
+            "version": version, "route": "champion", "mode": "direct", "score": float(scores[index]),
+            "output": json.dumps({"score": float(scores[index])}),
             "payload": json.dumps(order, default=datetime.isoformat), "is_stale": False,
             "code_hash": hash_code(model), **{f"{FEATURE}{name}": given[name] for name in names}, **fields,
         }  # fmt: skip
