@@ -1,4 +1,4 @@
-"""The messages: a verdict, a failed run, a missed deadline."""
+"""The messages: a verdict, a step of a hand-over, a failed run, a missed deadline."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from include.ratchet.validation import ValidationReport
 
 _HEADS = {
     "promote": "{key}: version {version} is the new champion",
+    "started": "{key}: version {version} passed its gates, its hand-over has begun",
     "hold": "{key}: version {version} is held, production stays as it is",
     "reject": "{key}: version {version} was refused by the gates, production stays as it is",
     "declined": "{key}: version {version} was not approved, production stays as it is",
@@ -93,9 +94,30 @@ def warning_message(spec: ModelSpec, run_id: str, reports: Sequence[ValidationRe
     return Message(f"warning:{run_id}:{subjects}", spec.name, cut(f"{title}: {words}", TEXT_CHARACTERS), blocks)
 
 
+def rollout_message(
+    spec: ModelSpec, key: ModelKey, revision: int, title: str, reason: str, facts: Mapping[str, Any], url: str
+) -> Message:  # fmt: skip
+    """A hand-over that has moved on, back, or waits for a person."""
+    head = f"{key}: {title}"
+    blocks = collect(
+        [header(head), section(escape(reason)), *([fields(facts)] if facts else []), links({"hand-over": url})]
+    )
+    return Message(f"rollout:{key.slug}:{revision}", key.model, cut(f"{head}. {reason}", TEXT_CHARACTERS), blocks)
+
+
 def deadline_message(spec: ModelSpec, dag_id: str, run_id: str, limit: str, url: str) -> Message:
     """A run that has not ended in time."""
     title = f"{spec.name}: a run of {dag_id} is late"
     words = f"it has not ended within {limit} of being queued"
     blocks = collect([header(title), section(escape(words)), links({f"run {run_id}": url})])
     return Message(f"deadline:{dag_id}:{run_id}", spec.name, f"{title}: {words}", blocks)
+
+
+def serving_message(spec: ModelSpec, key: ModelKey, version: int, reason: str) -> Message:
+    """A version that cannot serve, while the one before goes on."""
+    title = f"{key}: version {version} cannot serve, the one before goes on"
+    mention = f"{spec.alerts.mention} " if spec.alerts.mention else ""
+    blocks = collect([header(title), section(f"{mention}the prediction service refused it"), code(reason)])
+    return Message(
+        f"serving:{key.slug}:{version}:{reason}", spec.name, cut(f"{title}: {reason}", TEXT_CHARACTERS), blocks
+    )

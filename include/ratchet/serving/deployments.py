@@ -19,6 +19,8 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, find_models, get_model
 
 _log = logging.getLogger(__name__)
+_PINNED = 3
+"""Versions that callers asked for by number and that stay loaded, beside a new one."""
 Report = Callable[[ModelKey, int, Exception], None]
 """Hears of a version that cannot serve."""
 
@@ -106,7 +108,9 @@ class Deployments:
         if version not in predictor.deployment.fitted:
             one = load_version(predictor.model, predictor.key, version, self._settings)
             now = predictor.deployment
-            predictor.deploy(replace(now, fitted={**now.fitted, version: one}))
+            pinned = [number for number in now.fitted if number not in now.route.versions]
+            kept = (*now.route.versions, *pinned[-_PINNED:])
+            predictor.deploy(replace(now, fitted={**{number: now.fitted[number] for number in kept}, version: one}))
 
     @property
     def size_mb(self) -> float:

@@ -64,7 +64,7 @@ class Waiting:
 
 @dataclass
 class _Entry:
-    batch: Batch
+    batch: Batch | None
     done: Future[None] = field(default_factory=Future)
 
 
@@ -78,6 +78,7 @@ class RecordLog:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "records.sqlite"
+        self.is_writable = True
         connection = self._connect()
         connection.executescript(_SCHEMA)
         connection.execute("INSERT OR IGNORE INTO about VALUES ('name', ?)", (uuid.uuid4().hex,))
@@ -97,6 +98,11 @@ class RecordLog:
         entry = _Entry(batch)
         self._queue.put(entry)
         return entry.done
+
+    def probe(self) -> None:
+        """See whether a log that could not be written can be written again."""
+        if not self.is_writable:
+            self._queue.put(_Entry(None))
 
     def find_answer(self, model: str, request_id: str) -> bytes | None:
         """What a request was answered before, if it was."""
@@ -141,16 +147,18 @@ class RecordLog:
             try:
                 connection = connection or self._connect()
                 with connection:
-                    self._insert(connection, [entry.batch for entry in entries])
+                    self._insert(connection, [entry.batch for entry in entries if entry.batch])
             except (sqlite3.Error, OSError) as error:
                 message = (
                     f"{self.path} cannot be written: {error}; expected room and the right to write there. Predictions "
                     "are refused until it can be, as none is given that is not recorded"
                 )
+                self.is_writable = False
                 for entry in entries:
                     entry.done.set_exception(LogUnavailableError(message))
                 connection = None
             else:
+                self.is_writable = True
                 for entry in entries:
                     entry.done.set_result(None)
 
@@ -170,6 +178,7 @@ class RecordLog:
 
     def _insert(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> None:
         now = time.time()
+        connection.execute("INSERT OR REPLACE INTO about VALUES ('written_at', ?)", (str(now),))
         connection.executemany(
             "INSERT INTO batches (model, kind, size, content, written_at) VALUES (?, ?, ?, ?, ?)",
             [(one.model, one.kind, one.rows.num_rows, pack(one.rows), now) for one in batches],

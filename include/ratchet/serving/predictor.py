@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from include.ratchet.errors import NotDeployedError
+from include.ratchet.errors import NotDeployedError, OverloadError
 from include.ratchet.features import OnlineScorer
 from include.ratchet.rollout.routes import Choice, Route
 from include.ratchet.serving.fitted import Fitted
@@ -116,6 +116,10 @@ class Predictor:
             deployment.route.choose(key) if owner.version is None else Choice(owner.version, "champion")
             for owner, key in zip(owners, keys, strict=True)
         ]
+        absent = {choice.version for choice in choices} - deployment.fitted.keys()
+        if absent:
+            message = f"version {min(absent)} of {self.key} was let go meanwhile; try again"
+            raise OverloadError(message)
         scored = score_rows(self.model.spec, deployment.fitted, deployment.route, choices, features)
         answered_at = datetime.now(UTC)
         outputs = [one if choice.route != "defer" else {"answer": "defer"}

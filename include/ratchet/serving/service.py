@@ -78,6 +78,16 @@ class Service:
             return known
         return await asyncio.get_running_loop().run_in_executor(None, self.deployments.load, key)
 
+    async def load_pinned(self, predictor: Predictor, version: int) -> None:
+        """Load a version that a caller asks for by its number.
+
+        Raises:
+            VersionNotFoundError: there is no such version.
+        """
+        if version not in predictor.deployment.fitted:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self.deployments.load_pinned, predictor, version)
+
     async def predict(self, predictor: Predictor, request: Request) -> Answer:
         """Answer a request, once it is recorded.
 
@@ -116,6 +126,10 @@ class Service:
         """
         table = feedback_table(predictor.model.spec, predictor.reader, said, datetime.now(UTC), caller)
         await asyncio.wrap_future(self.log.submit(Batch(predictor.key.model, "feedback", table)))
+
+    def is_recording(self) -> bool:
+        """Whether the last thing that was to be recorded was."""
+        return self.log.is_writable
 
     def observe(self) -> None:
         """Bring the gauges up to date."""
@@ -226,6 +240,7 @@ class Service:
         self.log.submit(Batch(model, "requests", rows)).result()
 
     def _watch(self) -> None:
+        self.log.probe()
         self.deployments.refresh()
 
     def _ship(self) -> None:

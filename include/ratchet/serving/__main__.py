@@ -1,0 +1,34 @@
+"""`python -m include.ratchet.serving`: run the prediction service until it is asked to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import uvicorn
+from threadpoolctl import threadpool_limits
+
+from include.ratchet.serving.alarms import report_refused
+from include.ratchet.serving.app import create_app
+from include.ratchet.serving.config import read_config
+from include.ratchet.serving.gate import Gate
+from include.ratchet.serving.keys import Keyring
+from include.ratchet.serving.service import Service
+from include.ratchet.settings import read_settings
+
+
+def main() -> None:
+    """Serve, as the environment says."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings, config = read_settings(os.environ), read_config(os.environ)
+    # Several threads would round some products otherwise than one, and a version is judged with the spec's number.
+    threadpool_limits(1)
+    secret = os.environ.get("RATCHET_MASK_SECRET", "")
+    service = Service(settings, config, secret, report_refused(settings, os.environ))
+    app = create_app(service, Gate(config, Keyring(settings)))
+    uvicorn.run(app, host=config.host, port=config.port, access_log=False, log_level="warning", backlog=4096,
+                timeout_graceful_shutdown=10)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

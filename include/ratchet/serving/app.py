@@ -1,0 +1,173 @@
+"""The service over HTTP: its own protocol, and everything that belongs to no protocol."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from pydantic import TypeAdapter, ValidationError
+from starlette.exceptions import HTTPException
+
+from include.ratchet.serving import invocations, v2
+from include.ratchet.serving.describe import REFUSALS, SCHEMAS, describe_model, example_body, schema_of
+from include.ratchet.serving.feedback import Feedback
+from include.ratchet.serving.gate import Gate, Refusal, refusal_of
+from include.ratchet.serving.payload import Problem
+from include.ratchet.serving.protocols import invalid, predict
+from include.ratchet.serving.service import Service
+from include.ratchet.spec import ModelKey, find_models
+
+JSON = "application/json"
+_FEEDBACK: TypeAdapter[list[Feedback]] = TypeAdapter(list[Feedback])
+_MOST_FEEDBACK = 1000
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer as JSON; what is no number is null."""
+    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, headers, JSON)
+
+
+def create_app(service: Service, gate: Gate) -> FastAPI:
+    """The application of one service; it closes the service when it ends."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="Ratchet's prediction service", version="1", lifespan=life, redoc_url=None, responses=REFUSALS,
+        description="Predictions that are routed, and recorded before they are answered.",
+    )  # fmt: skip
+    _add_models(app, service, gate)
+    _add_predict(app, service, gate)
+    _add_feedback(app, service, gate)
+    _add_operations(app, service, gate)
+    v2.add_routes(app, service, gate)
+    invocations.add_routes(app, service, gate)
+    _add_handlers(app)
+    _complete_schema(app)
+    return app
+
+
+def _complete_schema(app: FastAPI) -> None:
+    """Add what bodies look like that routes read by themselves."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_predict(app: FastAPI, service: Service, gate: Gate) -> None:
+    @app.post(
+        "/v1/models/{model}/predict", tags=["predict"], openapi_extra=schema_of("PredictRequest", "PredictAnswer")
+    )
+    async def predict_rows(model: str, request: Request) -> Response:
+        """Predict rows of named fields. A request that is sent again under the same id gets the recorded answer."""
+        caller = gate.admit(request, "predict")
+        content = await gate.read_json(request)
+        unknown = content.keys() - {"rows", "request_id", "version"}
+        if unknown:
+            raise invalid([Problem((name,), repr(content[name])[:80], "rows, request_id and version only")
+                           for name in sorted(unknown)])  # fmt: skip
+        _, answer = await predict(
+            service, "v1", model, content.get("rows"), caller=caller, version=content.get("version"),
+            request_id=content.get("request_id", request.headers.get("x-request-id")),
+        )  # fmt: skip
+        headers = {"X-Repeated": "true"} if answer.is_repeated else None
+        return json_response(answer.content, headers=headers)
+
+
+def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:
+    @app.post("/v1/models/{model}/feedback", tags=["feedback"], status_code=202,
+              openapi_extra=schema_of("FeedbackRequest", "FeedbackAnswer", 202))  # fmt: skip
+    async def add_feedback(model: str, request: Request) -> Response:
+        """Say how predictions turned out: labels, people's answers to deferred requests, and what did not help."""
+        caller = gate.admit(request, "feedback")
+        content = await gate.read_json(request)
+        predictor = await service.find(ModelKey(model))
+        given = content.get("feedback")
+        if not isinstance(given, list) or not 0 < len(given) <= _MOST_FEEDBACK or len(content) > 1:
+            found = Problem(
+                ("feedback",), repr(given)[:80], f"a list of 1 to {_MOST_FEEDBACK} entries, and nothing else"
+            )
+            raise invalid([found])
+        try:
+            said = _FEEDBACK.validate_python(given)
+        except ValidationError as error:
+            raise invalid([
+                Problem(("feedback", *one["loc"]), repr(one["input"])[:80], one["msg"]) for one in error.errors()
+            ]) from error  # fmt: skip
+        try:
+            await service.add_feedback(predictor, said, caller)
+        except ValueError as error:
+            raise Refusal(422, "invalid", str(error)) from error
+        return json_response({"accepted": len(said)}, 202)
+
+
+def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
+    @app.get("/v1/models", tags=["models"], openapi_extra=schema_of(None, "Models"))
+    async def list_models(request: Request) -> Response:
+        """Every model by name, and whether it is loaded."""
+        gate.admit(request)
+        names = [folder.name for folder in find_models(service.settings.models_dir)]
+        loaded = {predictor.key.model for predictor in service.deployments.all()}
+        return json_response({"models": [{"name": name, "is_loaded": name in loaded} for name in names]})
+
+    @app.get("/v1/models/{model}", tags=["models"], openapi_extra=schema_of(None, "Model"))
+    async def get_model(model: str, request: Request) -> Response:
+        """What a model takes, which versions answer, and what its online features know."""
+        gate.admit(request)
+        return json_response(describe_model(await service.find(ModelKey(model))))
+
+    @app.get("/v1/models/{model}/example", tags=["models"], openapi_extra=schema_of(None, "PredictRequest"))
+    async def get_example(model: str, request: Request) -> Response:
+        """A request of one row that a caller can start from."""
+        gate.admit(request)
+        return json_response(example_body(await service.find(ModelKey(model))))
+
+
+def _add_operations(app: FastAPI, service: Service, gate: Gate) -> None:
+    @app.get("/metrics", tags=["operations"], openapi_extra={
+        "responses": {"200": {"description": "Counts", "content": {"text/plain; version=0.0.4": {}}}}})  # fmt: skip
+    async def metrics(request: Request) -> Response:
+        """Counts, for Prometheus."""
+        gate.admit(request)
+        service.observe()
+        return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_handlers(app: FastAPI) -> None:
+    async def refuse(request: Request, error: Exception) -> Response:
+        refusal = refusal_of(error)
+        path = request.url.path
+        if path.startswith("/v2"):
+            content: dict[str, Any] = {"error": refusal.message}
+        elif path.endswith("/invocations"):
+            content = {"error_code": refusal.code.upper(), "message": refusal.message}
+        else:
+            problems = [problem.to_dict() for problem in refusal.problems]
+            content = {"error": refusal.code, "message": refusal.message, "problems": problems}
+        return json_response(content, refusal.status, refusal.headers)
+
+    async def refuse_route(request: Request, error: Exception) -> Response:
+        """What no route takes, in the protocol's words as well."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        detail = str(error.detail) if isinstance(error, HTTPException) else type(error).__name__
+        return await refuse(
+            request, Refusal(status, "no_route", f"{request.method} {request.url.path}: {detail}", (), headers)
+        )
+
+    handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+        Refusal: refuse, HTTPException: refuse_route, Exception: refuse,
+    }  # fmt: skip
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)

@@ -1,0 +1,118 @@
+"""What every protocol does with its rows once it has read them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from include.ratchet.features import Histories
+from include.ratchet.serving.gate import Refusal, refusal_of
+from include.ratchet.serving.payload import Problem, Row
+from include.ratchet.serving.predictor import Predictor
+from include.ratchet.serving.requests import Answer, make_request
+from include.ratchet.serving.service import Service
+from include.ratchet.spec import ModelKey, ModelSpec
+
+_SHOWN = 100
+"""Problems that are told of one request; of more, how many there are."""
+_ID_LENGTH = 200
+
+
+async def predict(
+    service: Service, protocol: str, model: str, rows: Any, *, caller: str, request_id: Any = None, version: Any = None
+) -> tuple[Predictor, Answer]:
+    """Answer rows as a protocol has read them.
+
+    Raises:
+        Refusal: they are not answered; it says why.
+    """
+    started, received_at = time.monotonic(), datetime.now(UTC)
+    # A name that is none must not become a label of its own for each caller that invents one.
+    label, status = "unknown", 500
+    try:
+        predictor = await service.find(ModelKey(model))
+        label = predictor.key.slug
+        number = await _pin(service, predictor, version)
+        read = _read(predictor, rows)
+        request = make_request(
+            predictor.model.spec, read, rows, given_id=_read_id(request_id), received_at=received_at, started=started,
+            caller=caller, version=number,
+        )  # fmt: skip
+        answer = await service.predict(predictor, request)
+        status = 200
+    except Exception as error:
+        refusal = refusal_of(error)
+        status = refusal.status
+        raise refusal from error
+    finally:
+        service.metrics.requests.labels(label, protocol, status).inc()
+        service.metrics.latency.labels(label).observe(time.monotonic() - started)
+    return predictor, answer
+
+
+def invalid(problems: Sequence[Problem]) -> Refusal:
+    """The refusal that says of every wrong field where it is, what was found, and what was expected."""
+    first = problems[0]
+    where = ".".join(str(part) for part in first.path) or "body"
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    message = f"{where}: found {first.found}; expected {first.expected}{more}"
+    return Refusal(422, "invalid", message, problems[:_SHOWN])
+
+
+def _read(predictor: Predictor, rows: Any) -> list[Row]:
+    limit = predictor.model.spec.serving.max_rows
+    if not isinstance(rows, list) or not rows:
+        raise invalid(
+            [Problem(("rows",), "nothing" if rows is None else repr(rows)[:80], "a list of at least one row")]
+        )
+    if len(rows) > limit:
+        message = (
+            f"{len(rows)} rows; at most {limit} are taken at once (serving.max_rows). Send them in parts, or in batch"
+        )
+        raise Refusal(413, "too_large", message)
+    read, problems = predictor.reader.read(rows)
+    if not problems:
+        problems = _check_reach(predictor.model.spec, predictor.deployment.scorer.histories, read)
+    if problems:
+        raise invalid(problems)
+    return read
+
+
+def _check_reach(spec: ModelSpec, histories: Histories, rows: Sequence[Row]) -> list[Problem]:
+    """Rows that the online features do not reach: too long ago, or so far ahead that they are too old for them."""
+    earliest, latest = histories.reach_from + spec.prediction_lead, None
+    if spec.serving.online.when_stale == "refuse":
+        latest = histories.known_until + spec.serving.online.max_age + spec.prediction_lead
+    found = []
+    for number, row in enumerate(rows):
+        event = row[spec.event_time]
+        if event < earliest:
+            expected = f"at or after {earliest.isoformat()}, as the online features reach no further back"
+            found.append(Problem(("rows", number, spec.event_time), event.isoformat(), expected))
+        elif latest is not None and event > latest:
+            message = (
+                f"the online features know the world until {histories.known_until.isoformat()}; for "
+                f"{event.isoformat()} they are older than serving.online.max_age. Ingestion brings them up to date"
+            )
+            raise Refusal(503, "stale", message, headers={"Retry-After": "60"})
+    return found
+
+
+async def _pin(service: Service, predictor: Predictor, version: Any) -> int | None:
+    if version is None:
+        return None
+    if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
+        raise invalid([Problem(("version",), repr(version)[:80], "a version's number")])
+    await service.load_pinned(predictor, version)
+    return version
+
+
+def _read_id(given: Any) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str) or not 0 < len(given) <= _ID_LENGTH or not given.isprintable():
+        expected = f"text of 1 to {_ID_LENGTH} printable characters"
+        raise invalid([Problem(("request_id",), repr(given)[:80], expected)])
+    return given
