@@ -1,7 +1,7 @@
 """# Ingestion.
 
 Every partition of a model's data **lands** in versioned tables, is **validated**, and only then **published** as an
-asset that others can build on.
+asset that others can build on; what online features need of it is **materialised** for the prediction service.
 
 - Scheduled: the partition that has just ended. Labels that arrive late are merged into the days before.
 - By hand: set `first` and `last` to load a history in one run.
@@ -18,12 +18,10 @@ from airflow.sdk import CronPartitionTimetable, Param, dag, task_group
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import INGEST, dag_id, data_asset, tags
 from include.ratchet.orchestration.links import docs_links
+from include.ratchet.orchestration.partitions import CRON, KEY_FORMAT
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.spec import ModelSpec
-
-CRON = {"day": "0 0 * * *", "hour": "0 * * * *"}
-KEY_FORMAT = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 
 
 def build(spec: ModelSpec) -> None:
@@ -57,6 +55,7 @@ def build(spec: ModelSpec) -> None:
 
         landed = partitions.expand(keys=step(steps.plan_partitions)(spec.name))
         step(steps.publish, outlets=[data_asset(spec.name)])(spec.name, landed)
+        step(steps.materialise)(spec.name, landed)
 
     ingest()
 

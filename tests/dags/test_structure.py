@@ -15,8 +15,9 @@ def test_ingestion_lands_then_validates_then_publishes(bag):
     assert edges(bag.dags["ingest_flight_delay"]) == {
         "plan_partitions": {"partitions.land"},
         "partitions.land": {"partitions.validate"},
-        "partitions.validate": {"publish"},
+        "partitions.validate": {"publish", "materialise"},
         "publish": set(),
+        "materialise": set(),
     }
 
 
@@ -45,6 +46,27 @@ def test_promotion_comes_after_every_check(bag):
     }  # fmt: skip
     # A candidate is registered before it is refused, so that a refusal can be inspected.
     assert "judge.register" in dag.get_task("judge.decide").get_flat_relative_ids(upstream=True)
+
+
+def test_hand_over_looks_every_hour_and_asks_only_where_the_spec_wants_it(bag, own_models):
+    dag = bag.dags["rollout_flight_delay"]
+    assert edges(dag) == {"look": {"announce"}, "announce": set()}
+    assert dag.timetable.timetable.expression == "0 * * * *"
+    assert [asset.uri for asset in dag.timetable.asset_condition.objects] == ["ratchet://flight_delay/requests"]
+    assert dag.params.get_param("action").schema["enum"] == [None, "look", "advance", "pause", "resume", "revert"]
+    assert set(dag.params) == {"action", "as_of", "reason"}
+    own_models("flights_asked", (PROJECT / "include/models/flight_delay/model.yaml").read_text()
+               .replace("name: flight_delay", "name: flights_asked") + "rollout: {approval: {required: true}}\n")  # fmt: skip
+    dag = fill_bag().dags["rollout_flights_asked"]
+    assert edges(dag) == {
+        "look": {"need_person", "answer", "announce"},
+        "need_person": {"approve"},
+        "approve": {"answer"},
+        "answer": {"announce"},
+        "announce": set(),
+    }
+    # Nobody is asked in most runs; what was found is announced all the same.
+    assert dag.get_task("announce").trigger_rule == "none_failed_min_one_success"
 
 
 def test_trials_are_mapped(bag):

@@ -14,6 +14,7 @@ from include.ratchet.stack.layout import Layout
 
 AirflowPort = Annotated[int | None, typer.Option(help="Port of Airflow; without it 8080, or a free one.")]
 MlflowPort = Annotated[int | None, typer.Option(help="Port of MLflow; without it 5000, or a free one.")]
+ServingPort = Annotated[int | None, typer.Option(help="Port of the predictions; without it 8090, or a free one.")]
 PostgresPort = Annotated[int | None, typer.Option(help="Port of PostgreSQL; without it 5433, or a free one.")]
 
 
@@ -21,18 +22,19 @@ def up(
     airflow_port: AirflowPort = None,
     mlflow_port: MlflowPort = None,
     postgres_port: PostgresPort = None,
+    serving_port: ServingPort = None,
     detach: Annotated[bool, typer.Option(help="Return when everything is healthy.")] = False,
     plain: Annotated[bool, typer.Option(hidden=True)] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start PostgreSQL, MLflow and Airflow on this machine, and keep them running until Ctrl-C.
+    """Start PostgreSQL, MLflow, Airflow and the predictions on this machine, and keep them running until Ctrl-C.
 
     Example: `./ratchet up --detach`
     """
     from include.ratchet.stack.control import read_status, run_stack, start_stack
 
     home = read_settings(os.environ).home
-    ports = {"airflow": airflow_port, "mlflow": mlflow_port, "postgres": postgres_port}
+    ports = {"airflow": airflow_port, "mlflow": mlflow_port, "postgres": postgres_port, "serving": serving_port}
     wanted = {name: port for name, port in ports.items() if port is not None}
     if plain:
         run_stack(home, os.environ, wanted, Console(width=1000, highlight=False).print)
@@ -45,10 +47,14 @@ def up(
 
 def _introduce(layout: Layout, as_json: bool) -> None:
     if as_json:
-        emit({"airflow_url": layout.airflow_url, "mlflow_url": layout.mlflow_url, "login": "admin"})
+        emit({
+            "airflow_url": layout.airflow_url, "mlflow_url": layout.mlflow_url, "serving_url": layout.serving_url,
+            "login": "admin",
+        })  # fmt: skip
         return
     console.print(f"[bold]Airflow[/]  {layout.airflow_url}   login admin, password in {layout.home / 'passwords.json'}")
     console.print(f"[bold]MLflow[/]   {layout.mlflow_url}")
+    console.print(f"[bold]Serving[/]  {layout.serving_url}/docs")
 
 
 def down(as_json: JsonOption = False) -> None:
@@ -80,7 +86,8 @@ def status(as_json: JsonOption = False) -> None:
     if as_json:
         emit({**asdict(found), "memory_mb": found.memory_mb})
         return
-    console.print(f"[bold]{found.status}[/]  {found.airflow_url or ''}  {found.mlflow_url or ''}")
+    addresses = (found.airflow_url, found.mlflow_url, found.serving_url)
+    console.print(f"[bold]{found.status}[/]  {'  '.join(address for address in addresses if address)}")
     if found.components:
         table = Table("component", "process", "restarts", "memory MB")
         for part in found.components:

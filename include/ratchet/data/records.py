@@ -109,6 +109,24 @@ class RecordTable(Table):
         """The number of the last row that a log has appended; -1 before the first."""
         return _last_of(self.open(), log)
 
+    def compact(self) -> int:
+        """Make few files of many, and remove those that no version of the last week needs; returns how many went."""
+        delta = self.open()
+        if delta is None:
+            return 0
+        delta.optimize.compact()
+        removed: list[str] = delta.vacuum(dry_run=False)
+        return len(removed)
+
+    def expire(self, before: datetime) -> int:
+        """Remove the partitions that lie wholly before an instant; returns their rows."""
+        delta, first = self.open(), partition_of(self._spec, before).key
+        old = {key: rows for key, rows in self.row_counts().items() if key < first}
+        if delta is None or not old:
+            return 0
+        delta.delete(f"{PARTITION_COLUMN} < '{first}'")
+        return sum(old.values())
+
     def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         """Rows in the table's types, with the technical column."""
         schema = SCHEMAS[self._kind]

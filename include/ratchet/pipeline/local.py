@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from include.ratchet.data.tables import Table
-from include.ratchet.errors import PartitionUnavailableError
+from include.ratchet.errors import PartitionUnavailableError, SpecError
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.pipeline import ingest, judge, train
 from include.ratchet.pipeline.judge import Promotion
+from include.ratchet.pipeline.online import materialise
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.versions import Version
@@ -71,6 +73,8 @@ def ingest_missing(workspace: Workspace, model: Model, request: TrainingRequest,
         except PartitionUnavailableError:
             continue  # `find_absence` says what is missing where it matters
         ingest.validate_landed(workspace, model, keys, request.training_id)
+    with suppress(SpecError):  # a model with features of a `query` has no online ones
+        materialise(workspace, model, request.as_of)
 
 
 def _missing(workspace: Workspace, model: Model, request: TrainingRequest) -> Iterator[Partition]:

@@ -6,7 +6,6 @@ import logging
 import os
 
 import uvicorn
-from threadpoolctl import threadpool_limits
 
 from include.ratchet.serving.alarms import report_refused
 from include.ratchet.serving.app import create_app
@@ -21,8 +20,6 @@ def main() -> None:
     """Serve, as the environment says."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings, config = read_settings(os.environ), read_config(os.environ)
-    # Several threads would round some products otherwise than one, and a version is judged with the spec's number.
-    threadpool_limits(1)
     secret = os.environ.get("RATCHET_MASK_SECRET", "")
     service = Service(settings, config, secret, report_refused(settings, os.environ))
     app = create_app(service, Gate(config, Keyring(settings)))

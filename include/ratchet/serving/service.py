@@ -51,7 +51,7 @@ class Service:
         self.metrics = Metrics()
         self.log = RecordLog(config.log_dir)
         self.deployments = Deployments(settings, config.memory_mb, secret, report)
-        self._pool = ThreadPoolExecutor(_WORKERS, "predict")
+        self._pool = ThreadPoolExecutor(_WORKERS, "predict", initializer=_use_one_thread)
         self._batchers: dict[ModelKey, Batcher] = {}
         self._shadows: queue.Queue[ShadowTask | None] = queue.Queue()
         self._shadow_rows = 0
@@ -218,6 +218,7 @@ class Service:
             self._shadows.put(task)
 
     def _run_shadows(self) -> None:
+        _use_one_thread()
         while (task := self._shadows.get()) is not None:
             with suppress(LogUnavailableError, RatchetError):
                 self._run_shadow(task)
@@ -258,3 +259,10 @@ class Service:
                 if not is_failing:
                     _log.exception("%s failed; it is tried again every %g s", work.__name__.strip("_"), every_s)
                 is_failing = True
+
+
+def _use_one_thread() -> None:
+    """Of numeric libraries, in this thread: a row is too little for several, and several round otherwise than one."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)

@@ -74,6 +74,13 @@ def airflow(layout: Layout) -> tuple[Component, ...]:
     )
 
 
+def serving(layout: Layout) -> Component:
+    """The prediction service."""
+    return Component(
+        "serving", _module("include.ratchet.serving"), lambda: _answers(f"{layout.serving_url}/v2/health/ready")
+    )
+
+
 def migrations() -> tuple[tuple[str, ...], ...]:
     """Commands that bring the databases' schemas up to date, once per start."""
     return (_module("airflow", "db", "migrate"), _module("include.ratchet.registry.migrate"))

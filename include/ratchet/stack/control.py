@@ -41,6 +41,7 @@ class StackStatus:
     pid: int | None = None
     airflow_url: str | None = None
     mlflow_url: str | None = None
+    serving_url: str | None = None
     components: tuple[ComponentStatus, ...] = field(default=())
 
     @property
@@ -137,7 +138,7 @@ def read_status(home: Path, *, with_memory: bool = True) -> StackStatus:
         ComponentStatus(name, part["pid"], part["restarts"], _memory_mb(part["pid"]) if with_memory else 0.0)
         for name, part in state["components"].items()
     )
-    return StackStatus(state["status"], state["pid"], layout.airflow_url, layout.mlflow_url, parts)
+    return StackStatus(state["status"], state["pid"], layout.airflow_url, layout.mlflow_url, layout.serving_url, parts)
 
 
 def _is_supervisor(pid: int) -> bool:

@@ -18,7 +18,7 @@ from include.ratchet.errors import StackError
 from include.ratchet.settings import PROJECT
 
 HOST = "127.0.0.1"
-DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "postgres": 5433}
+DEFAULT_PORTS = {"airflow": 8080, "mlflow": 5000, "postgres": 5433, "serving": 8090}
 MARK = "RATCHET_STACK"
 """Environment variable that every process of a stack carries, so that none can be lost."""
 LOGIN = "admin"
@@ -48,6 +48,11 @@ class Layout:
         """Base URL of MLflow's UI, tracking and registry."""
         return f"http://{HOST}:{self.ports['mlflow']}"
 
+    @property
+    def serving_url(self) -> str:
+        """Base URL of the prediction service."""
+        return f"http://{HOST}:{self.ports['serving']}"
+
     def database_url(self, database: str) -> str:
         """SQLAlchemy URL of one database of the embedded PostgreSQL."""
         password = self.secrets["postgres"]
@@ -65,6 +70,10 @@ class Layout:
             "RATCHET_HOME": str(self.home),
             "RATCHET_DATABASE_URL": self.database_url("ratchet"),
             "RATCHET_AIRFLOW_URL": self.airflow_url,
+            "RATCHET_SERVING_HOST": HOST,
+            "RATCHET_SERVING_PORT": str(self.ports["serving"]),
+            "RATCHET_SERVING_LOG": str(self.home / "serving"),
+            "RATCHET_MASK_SECRET": self.secrets["mask"],
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             # Not on the command line, where other users could read the password.
             "MLFLOW_BACKEND_STORE_URI": self.database_url("mlflow"),
@@ -122,9 +131,11 @@ def open_layout(home: Path, wanted: Mapping[str, int] | None = None) -> Layout:
     """
     home.mkdir(parents=True, exist_ok=True)
     stored = _read(home / "secrets.json")
-    if not stored:
-        stored = {name: secrets.token_urlsafe(24) for name in ("postgres", "admin", "jwt", "api")}
-        stored["fernet"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    # A stack of an earlier version may lack some.
+    made = {name: secrets.token_urlsafe(24) for name in ("postgres", "admin", "jwt", "api", "mask")}
+    made["fernet"] = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    if made.keys() - stored.keys():
+        stored = made | stored
         _write_private(home / "secrets.json", stored)
     _write_private(home / "passwords.json", {LOGIN: stored["admin"]})
     ports = _choose_ports(_read(home / "ports.json"), wanted or {})

@@ -89,8 +89,8 @@ class Supervisor:
         self._say("starting MLflow and bringing the databases up to date")
         self._start(components.mlflow(self._layout))
         self._migrate()
-        self._say("starting Airflow")
-        for component in components.airflow(self._layout):
+        self._say("starting Airflow and the prediction service")
+        for component in (*components.airflow(self._layout), components.serving(self._layout)):
             self._start(component)
         self._wait_healthy()
 

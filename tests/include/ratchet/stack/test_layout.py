@@ -38,7 +38,7 @@ def test_taken_default_gives_way_to_a_free_port_that_is_kept(tmp_path, taken, mo
     monkeypatch.setitem(__import__("include.ratchet.stack.layout", fromlist=["x"]).DEFAULT_PORTS, "airflow", taken)
     layout = open_layout(tmp_path)
     assert layout.ports["airflow"] != taken
-    assert len(set(layout.ports.values())) == 3
+    assert len(set(layout.ports.values())) == 4
     assert open_layout(tmp_path).ports == layout.ports
     assert read_layout(tmp_path).airflow_url == f"http://127.0.0.1:{layout.ports['airflow']}"
 
