@@ -8,7 +8,13 @@ import pytest
 
 from tests.dags.conftest import fill_bag
 
-DAGS = {"ingest_flight_delay", "replay_flight_delay", "score_flight_delay", "train_flight_delay"}
+DAGS = {
+    "ingest_flight_delay",
+    "replay_flight_delay",
+    "rollout_flight_delay",
+    "score_flight_delay",
+    "train_flight_delay",
+}
 SMALL = """
 name: {name}
 owner: someone

@@ -55,8 +55,9 @@ def test_hand_over_looks_every_hour_and_asks_only_where_the_spec_wants_it(bag, o
     assert [asset.uri for asset in dag.timetable.asset_condition.objects] == ["ratchet://flight_delay/requests"]
     assert dag.params.get_param("action").schema["enum"] == [None, "look", "advance", "pause", "resume", "revert"]
     assert set(dag.params) == {"action", "as_of", "reason"}
-    own_models("flights_asked", (PROJECT / "include/models/flight_delay/model.yaml").read_text()
-               .replace("name: flight_delay", "name: flights_asked") + "rollout: {approval: {required: true}}\n")  # fmt: skip
+    spec = (PROJECT / "include/models/flight_delay/model.yaml").read_text()
+    asked = spec.replace("name: flight_delay", "name: flights_asked") + "rollout: {approval: {required: true}}\n"
+    own_models("flights_asked", asked)
     dag = fill_bag().dags["rollout_flights_asked"]
     assert edges(dag) == {
         "look": {"need_person", "answer", "announce"},

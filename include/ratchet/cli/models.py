@@ -201,7 +201,7 @@ def revert(
     reason: Annotated[str, typer.Option(help="Why; it is kept in the ledger.")] = "reverted from the command line",
     as_json: JsonOption = False,
 ) -> None:
-    """Make the previous champion the champion again.
+    """End the hand-over that is under way; without one, make the previous champion the champion again.
 
     Example: `./ratchet revert flight_delay --reason "complaints about Monday"`
     """
@@ -211,11 +211,11 @@ def revert(
 
     workspace = open_workspace()
     workspace.model(model)
-    before, after = go_back(workspace, ModelKey(model), actor=getpass.getuser(), reason=reason)
+    found = go_back(workspace, ModelKey(model), actor=getpass.getuser(), reason=reason)
     if as_json:
-        emit({"from": before, "to": after})
+        emit({"from": found.before, "to": found.after, "is_rollout": found.is_rollout})
     else:
-        console.print(f"champion of {model} is version {after} again; version {before} is the previous one")
+        console.print(found.words)
 
 
 def _print_metrics(metrics: Mapping[str, float]) -> None:

@@ -6,7 +6,7 @@ from airflow.sdk import Asset
 
 from include.ratchet.spec import ModelSpec
 
-INGEST, TRAIN = "ingest", "train"
+INGEST, TRAIN, ROLLOUT = "ingest", "train", "rollout"
 SCORE, REPLAY = "score", "replay"
 
 
@@ -23,6 +23,11 @@ def data_asset(model: str) -> Asset:
 def scores_asset(model: str) -> Asset:
     """Partitions that batch scoring has answered."""
     return Asset(name=f"{model}_scores", uri=f"ratchet://{model}/scores", group="ratchet")
+
+
+def requests_asset(model: str) -> Asset:
+    """Request records of a model have been shipped to its table."""
+    return Asset(name=f"{model}_requests", uri=f"ratchet://{model}/requests", group="ratchet")
 
 
 def retraining_asset(model: str) -> Asset:

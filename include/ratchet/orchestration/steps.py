@@ -183,7 +183,10 @@ def decide(request: Json) -> Json:
 
 
 def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterator[Metadata]:
-    """Make the candidate champion, if nothing moved since it was judged and nobody who was asked said no."""
+    """Make the candidate champion, if nothing moved since it was judged and nobody who was asked said no.
+
+    If the spec asks for a hand-over, that begins, and this task is skipped: the champion has not changed yet.
+    """
     from include.ratchet.pipeline import judge
 
     workspace, asked = open_workspace(), _request(request)
@@ -194,7 +197,7 @@ def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterato
         _tell(workspace, asked, "declined")
         raise AirflowSkipException(result.reason)
     result = judge.promote(workspace, asked, approved_by=person)
-    _tell(workspace, asked, "promote" if result.is_promoted else "hold")
+    _tell(workspace, asked, "promote" if result.is_promoted else "started" if result.is_started else "hold")
     if not result.is_promoted:
         raise AirflowSkipException(result.reason)
     yield Metadata(champion_asset(asked.key.model), extra={**asdict(result), "segment": asked.key.segment})

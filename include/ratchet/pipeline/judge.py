@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from include.ratchet.evaluation.report import (
     measure_latency_ms,
 )
 from include.ratchet.features import feature_names
+from include.ratchet.pipeline.handover import begin, is_wanted
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.train import (
     SNAPSHOT,
@@ -58,12 +59,14 @@ class Promotion:
         is_promoted: whether it is the champion now.
         reason: why, or why not.
         champion: the champion afterwards, if there is one.
+        is_started: whether it is the challenger of a hand-over that is to make it champion.
     """
 
     version: int
     is_promoted: bool
     reason: str
     champion: int | None
+    is_started: bool = False
 
 
 def fit(workspace: Workspace, request: TrainingRequest) -> dict[str, Any]:
@@ -162,11 +165,13 @@ def decide(workspace: Workspace, request: TrainingRequest) -> Verdict:
 
 
 def promote(workspace: Workspace, request: TrainingRequest, *, approved_by: str | None = None) -> Promotion:
-    """Make the candidate champion, if that is its verdict and the champion is still the one it was judged against."""
+    """Make the candidate champion or begin its hand-over, if that is its verdict and nothing moved since."""
     version, verdict = registered(workspace, request), read_verdict(workspace, request)
     if verdict.outcome != "promote":
         return _outcome(workspace, request, version, f"{verdict.outcome}: {verdict.reason}")
     judged_against = folder_of(workspace, request).need_json(VERDICT)["judged_against"]
+    if is_wanted(workspace.model(request.key.model).spec.rollout, judged_against):
+        return _hand_over(workspace, request, version, judged_against, approved_by or request.actor)
     entry = Entry(
         key=request.key, kind="promotion", idempotency_key=f"promotion:{request.key.slug}:{request.training_id}",
         actor=approved_by or request.actor, reason=verdict.reason, recorded_at=workspace.clock(),
@@ -180,6 +185,16 @@ def promote(workspace: Workspace, request: TrainingRequest, *, approved_by: str 
         return _outcome(workspace, request, version, str(error))
     follow(request.key, aliases, workspace.settings)
     return _outcome(workspace, request, version, verdict.reason)
+
+
+def _hand_over(workspace: Workspace, request: TrainingRequest, version: Version, judged_against: int | None,
+               actor: str) -> Promotion:  # fmt: skip
+    try:
+        begun = begin(workspace, request, version, judged_against, actor=actor)
+    except LedgerConflictError as error:
+        _record_conflict(workspace, request, version, str(error))
+        return _outcome(workspace, request, version, str(error))
+    return replace(_outcome(workspace, request, version, begun.reason), is_started=begun.is_started)
 
 
 def refuse(workspace: Workspace, request: TrainingRequest, *, actor: str, reason: str) -> Promotion:

@@ -1,31 +1,77 @@
-"""Going back: the previous champion serves again."""
+"""Going back: the hand-over that is under way ends, or the previous champion serves again."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import Entry
 from include.ratchet.registry.versions import follow
+from include.ratchet.rollout import actions, store
+from include.ratchet.rollout.transitions import Order
 from include.ratchet.spec import ModelKey
 
 
-def revert(workspace: Workspace, key: ModelKey, *, actor: str, reason: str) -> tuple[int, int]:
-    """Make the previous version the champion.
+@dataclass(frozen=True)
+class Reversal:
+    """What was taken back.
 
-    Returns:
-        The champion before and after.
+    Attributes:
+        before: the version that no longer answers, or no longer as champion.
+        after: the champion now.
+        is_rollout: whether a hand-over was ended; the champion stays the same then.
+        words: all of it in a sentence.
+    """
+
+    before: int
+    after: int
+    is_rollout: bool
+    words: str
+
+
+def revert(workspace: Workspace, key: ModelKey, *, actor: str, reason: str, once: str | None = None) -> Reversal:
+    """End the hand-over that is under way; without one, make the previous version the champion.
+
+    Args:
+        workspace: the installation.
+        key: of the model.
+        actor: who or what goes back.
+        reason: why.
+        once: names the order; the same order goes back once.
 
     Raises:
         NothingToRevertError: there is no previous version.
         LedgerConflictError: the champion moved at the same moment.
     """
-    champion, previous = ledger.plan_revert(key, workspace.settings)
-    now = workspace.clock()
+    settings, now = workspace.settings, workspace.clock()
+    order_key = f"revert:{key.slug}:order:{once}"
+    entry = ledger.find_entry(order_key, settings) if once else None
+    if entry is not None and entry.version is not None:
+        follow(key, ledger.read_aliases(key, settings), settings)
+        return _champion_words(key, entry.details["from"], entry.version)
+    state = store.read(key, settings)
+    if state is not None and (state.is_active or (once is not None and state.once == once)):
+        return _end_rollout(workspace, key, Order(actor, reason, now, once))
+    champion, previous = ledger.plan_revert(key, settings)
     entry = Entry(
-        key=key, kind="revert", idempotency_key=f"revert:{key.slug}:{champion.version}:{now.isoformat()}",
-        actor=actor, reason=reason, recorded_at=now, version=previous.version, as_of=previous.as_of,
-        details={"from": champion.version},
+        key=key, kind="revert", actor=actor, reason=reason, recorded_at=now, version=previous.version,
+        idempotency_key=order_key if once else f"revert:{key.slug}:{champion.version}:{now.isoformat()}",
+        as_of=previous.as_of, details={"from": champion.version},
     )  # fmt: skip
-    aliases = ledger.move_champion(entry, champion.version, workspace.settings)
-    follow(key, aliases, workspace.settings)
-    return champion.version, previous.version
+    follow(key, ledger.move_champion(entry, champion.version, settings), settings)
+    return _champion_words(key, champion.version, previous.version)
+
+
+def _end_rollout(workspace: Workspace, key: ModelKey, order: Order) -> Reversal:
+    state = actions.revert(workspace.settings, key, order).state
+    if state is None or state.challenger is None:
+        number = state.champion if state is not None else 0
+        return Reversal(number, number, True, f"version {number} of {key} answers nothing any more; people do")
+    words = f"the hand-over of {key} to version {state.challenger} ended in stage {state.at.name}"
+    return Reversal(state.challenger, state.champion, True, f"{words}; version {state.champion} stays champion")
+
+
+def _champion_words(key: ModelKey, before: int, after: int) -> Reversal:
+    words = f"champion of {key} is version {after} again; version {before} is the previous one"
+    return Reversal(before, after, False, words)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from include.ratchet.errors import LedgerConflictError, RolloutError
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
 from include.ratchet.registry.versions import follow
 from include.ratchet.rollout import store
-from include.ratchet.rollout.evidence import gather
+from include.ratchet.rollout.evidence import gather, newest_record
 from include.ratchet.rollout.machine import Decision, look
 from include.ratchet.rollout.state import RolloutState, stage_alpha, stages_of
 from include.ratchet.rollout.transitions import (
@@ -95,6 +95,17 @@ def decide(settings: Settings, model: Model, state: RolloutState, as_of: datetim
         found = champion.version if champion else "none"
         return Decision("revert", f"the champion is now {found}, no longer version {state.champion}")
     return look(model.spec.rollout, state, gather(settings, model, state, as_of))
+
+
+def read_clock(settings: Settings, model: Model, key: ModelKey, limit: datetime) -> datetime:
+    """What time it is for the records of a stage: just after the newest prediction before `limit`.
+
+    A replayed year, or a model that nobody asks, does not run out of time by the wall clock.
+    """
+    state = store.read(key, settings)
+    newest = newest_record(settings, model, limit)
+    since = state.stage_since if state is not None else limit
+    return since if newest is None else max(since, newest + timedelta(microseconds=1))
 
 
 def advance(settings: Settings, model: Model, key: ModelKey, as_of: datetime, order: Order) -> Outcome:

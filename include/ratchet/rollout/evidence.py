@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ _COLUMNS = ("request_id", "row", "segment", "key", "event_time", "prediction_tim
             "version", "route", "mode", "score", "output", "error")  # fmt: skip
 _UNIT, _KEY = "_unit_code", "_key_code"
 _TIME = pa.timestamp("us", "UTC")
+_END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -140,13 +141,12 @@ def gather(settings: Settings, model: Model, state: RolloutState, as_of: datetim
     )
 
 
-def newest_record(settings: Settings, model: Model, before: datetime) -> datetime | None:
-    """The newest prediction time of the model's records, none of `before` or later: what time it is for them."""
+def newest_record(settings: Settings, model: Model, before: datetime = _END) -> datetime | None:
+    """The newest prediction time of the model's records, none of `before` or later; None if there is none."""
     table = RecordTable(settings, model, "requests")
     last = partition_of(model.spec, before + model.spec.prediction_lead).key
-    inside = [key for key in table.row_counts() if key <= last]
     # Newest first: the first partition with a prediction before then has the newest.
-    for key in reversed(inside):
+    for key in reversed([key for key in table.row_counts() if key <= last]):
         times = table.read([key], columns=["prediction_time"])["prediction_time"]
         newest = pc.max(times.filter(pc.less(times, pa.scalar(before, _TIME)))).as_py()
         if newest is not None:

@@ -195,7 +195,8 @@ def test_refused_approval_is_recorded(workspace, first):
 
 
 def test_revert_goes_back_and_forth(workspace, first):
-    before, after = revert(workspace, KEY, actor="Ada", reason="complaints")
+    found = revert(workspace, KEY, actor="Ada", reason="complaints")
+    before, after = found.before, found.after
     aliases = client_of(workspace.settings).get_registered_model("order_returns").aliases
     assert aliases == {"champion": after, "previous": before}
     assert ledger.history(KEY, workspace.settings)[-1].reason == "complaints"
