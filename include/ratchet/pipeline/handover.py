@@ -53,7 +53,9 @@ def begin(
             f"{found}; its hand-over does not begin. Train again to have it judged against that one"
         )
         raise LedgerConflictError(message)
-    now = max(request.as_of, newest_record(settings, model) or request.as_of)
+    # Rows may be predicted well ahead of their time; those still to come say nothing of what time it is.
+    newest = newest_record(settings, model, max(request.as_of, workspace.clock()))
+    now = max(request.as_of, newest or request.as_of)
     outcome = start(settings, model, key, AliasState(version.number, version.as_of), order, now)
     state = outcome.state
     is_started = state is not None and state.is_active and state.challenger == version.number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ _COLUMNS = ("request_id", "row", "segment", "key", "event_time", "prediction_tim
             "version", "route", "mode", "score", "output", "error")  # fmt: skip
 _UNIT, _KEY = "_unit_code", "_key_code"
 _TIME = pa.timestamp("us", "UTC")
-_END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,7 @@ class _Scored:
 
     units: npt.NDArray[np.int32]
     keys: npt.NDArray[np.int32]
+    hours: npt.NDArray[np.int64]
     losses: Floats
 
 
@@ -141,7 +141,7 @@ def gather(settings: Settings, model: Model, state: RolloutState, as_of: datetim
     )
 
 
-def newest_record(settings: Settings, model: Model, before: datetime = _END) -> datetime | None:
+def newest_record(settings: Settings, model: Model, before: datetime) -> datetime | None:
     """The newest prediction time of the model's records, none of `before` or later; None if there is none."""
     table = RecordTable(settings, model, "requests")
     last = partition_of(model.spec, before + model.spec.prediction_lead).key
@@ -212,7 +212,8 @@ def _score(spec: ModelSpec, table: pa.Table, outcomes: Outcomes) -> _Scored:
     table = _predicted(spec, table)
     is_known, labels = outcomes.labels.find(table["key"].combine_chunks())
     table = table.filter(pa.array(is_known))
-    return _Scored(table[_UNIT].to_numpy(), table[_KEY].to_numpy(), _losses(spec, table, labels))
+    hours = pc.cast(table["event_time"], pa.int64()).to_numpy() // 3_600_000_000
+    return _Scored(table[_UNIT].to_numpy(), table[_KEY].to_numpy(), hours, _losses(spec, table, labels))
 
 
 def _predicted(spec: ModelSpec, table: pa.Table) -> pa.Table:
@@ -238,7 +239,8 @@ def _pair(champion: _Scored, challenger: _Scored) -> Moments:
     order = np.argsort(one, kind="stable")
     one, other = one[order], other[order]
     _, first = np.unique(champion.keys[one], return_index=True)
-    return Moments.of(challenger.losses[other[first]] - champion.losses[one[first]])
+    hours = champion.hours[one[first]]
+    return Moments.of(challenger.losses[other[first]] - champion.losses[one[first]], hours, hours // 24)
 
 
 def _compare_people(spec: ModelSpec, table: pa.Table, outcomes: Outcomes) -> Human | None:

@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch, told):
     crown(settings)
     for module in (actions, transitions, reverting):
         monkeypatch.setattr(module, "follow", lambda *_: None)
-    world = World(settings, make_model(tmp_path, approval={"required": True}), {1: 0.15, 2: 0.14})
+    world = World(settings, make_model(tmp_path, approval={"required": True}), {1: 0.15, 2: 0.1})
     workspace = Workspace(settings, MappedConnections({}), lambda: BEGIN + 99 * DAY)
     monkeypatch.setattr(Workspace, "model", lambda *_: world.model)
     monkeypatch.setattr(rollouts, "open_workspace", lambda: workspace)

@@ -40,7 +40,7 @@ def moves(settings):
 
 @pytest.fixture
 def world(settings, registry, tmp_path):
-    return World(settings, make_model(tmp_path, min_rows=150), {1: 0.15, 2: 0.14})
+    return World(settings, make_model(tmp_path, min_rows=150), {1: 0.15, 2: 0.1})
 
 
 def live(world, days, *, late=0):
@@ -129,7 +129,7 @@ def test_labels_that_never_come_take_it_back_in_the_end(world, settings):
 def test_life_of_every_other_strategy(settings, registry, tmp_path, strategy, expected):
     # The better one of an A/B test says other things than the champion, as it must.
     model = make_model(tmp_path, strategy=strategy, guards={"max_shift": 1.0})
-    world = World(settings, model, {1: 0.3, 2: 0.02} if strategy == "ab" else {1: 0.15, 2: 0.14})
+    world = World(settings, model, {1: 0.3, 2: 0.02} if strategy == "ab" else {1: 0.15, 2: 0.1})
     start(settings, model, KEY, NEXT, order(), BEGIN)
     assert live(world, 6) == expected
     assert aliases(settings) == {CHAMPION: 2, PREVIOUS: 1}
@@ -190,7 +190,7 @@ def test_looks_at_the_same_time_are_one_transition(request, registry, tmp_path, 
     settings = make_settings(tmp_path, url)
     upgrade(settings.database_url)
     crown(settings)
-    world = World(settings, make_model(tmp_path), {1: 0.15, 2: 0.14})
+    world = World(settings, make_model(tmp_path), {1: 0.15, 2: 0.1})
     start(settings, world.model, KEY, NEXT, order(), BEGIN)
     for _ in range(stage):
         advance(settings, world.model, KEY, BEGIN, order())

@@ -73,6 +73,26 @@ def test_real_difference_is_found(shift, least):
     assert (mean + half_width(rows, deviation, ALPHA, 500) < 0).any(axis=1).mean() <= ALPHA / 10
 
 
+@pytest.mark.parametrize(("block", "shared"), [(5, 0.6), (60, 0.1)])
+def test_what_hours_or_days_share_is_allowed_for(block, shared):
+    """Of 60 rows a day: five in an hour share much, a whole day shares little. Plain rows would decide too often."""
+    generator = np.random.default_rng(8)
+    count, wrong = 250, {"rows": 0, "blocks": 0}
+    for _ in range(count):
+        values = generator.normal(size=LOOKS * DAILY)
+        values += shared * np.repeat(generator.normal(size=len(values) // block), block)
+        hours, missed = np.arange(len(values)) // 5, {"rows": False, "blocks": False}
+        for rows in range(2 * DAILY, len(values) + 1, DAILY):
+            seen = values[:rows]
+            for name, blocks in (("rows", ()), ("blocks", (hours[:rows], hours[:rows] // 12))):
+                bounds = mean_bounds(Moments.of(seen, *blocks), ALPHA, 500)
+                missed[name] |= not bounds.low <= 0 <= bounds.high
+        for name, is_missed in missed.items():
+            wrong[name] += is_missed
+    assert wrong["rows"] / count > 0.08
+    assert wrong["blocks"] / count <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / count)
+
+
 def test_pairs_take_fewer_rows_than_groups():
     """Two versions that mostly agree on the same rows: what shadowing both is for."""
     generator = np.random.default_rng(6)
@@ -106,4 +126,7 @@ def test_few_rows_bound_nothing():
     assert (few.low, few.high) == (-math.inf, math.inf)
     assert Bounds.from_dict(few.to_dict()) == few
     assert Moments.of(np.array([])) == Moments(0, 0.0, 0.0)
+    values = np.array([1.0, 1.0, -1.0, -1.0])
+    assert Moments.of(values, np.array([0, 0, 1, 1])).deviation == pytest.approx(2.0)
+    assert Moments.of(values, np.array([0, 1, 0, 1]), np.zeros(4, int)).deviation == pytest.approx(1.0)
     assert difference_bounds(Moments(0, 0, 0), Moments(9999, 1, 1), ALPHA, 500).high == math.inf
