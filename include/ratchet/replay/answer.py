@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE
+from include.ratchet.features.definition import define
 from include.ratchet.registry.versions import Version, get_version, load_estimator
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
@@ -79,13 +80,13 @@ class Answerer:
     def __init__(self, settings: Settings, model: Model, number: int) -> None:
         self.version: Version = get_version(ModelKey(model.name), number, settings)
         self.estimator = load_estimator(model, self.version, settings)
-        self._model = model
+        self.model = model
 
     def predict(self, features: pa.Table, classes: npt.NDArray[Any] | None = None) -> Floats:
         """Scores of feature rows, as `training.fit.predict` gives them."""
         frame = features_frame(features, self.version.lineage.features)
-        with steady(self._model):
-            return predict(self.estimator, frame, self._model.spec.task, classes)
+        with steady(self.model):
+            return predict(self.estimator, frame, self.model.spec.task, classes)
 
     def score(self, features: pa.Table) -> Floats:
         """(n_rows,): what a record says: probability of the positive class, or of the likeliest one, or the value."""
@@ -101,15 +102,17 @@ def to_score(scores: Floats) -> Floats:
     return scores.max(axis=1) if scores.ndim == 2 else scores
 
 
-def recorded_features(rows: pa.Table, wanted: Sequence[str]) -> pa.Table:
+def recorded_features(model: Model, rows: pa.Table, wanted: Sequence[str]) -> pa.Table:
     """The feature rows of records; a feature that no record has is null."""
-    columns = {
-        name: rows[f"{FEATURE}{name}"] if f"{FEATURE}{name}" in rows.column_names else pa.nulls(rows.num_rows)
-        for name in wanted
-    }
-    # A feature without any value has no type; to an estimator it is a missing number.
-    kinds = {name: pa.float64() if pa.types.is_null(column.type) else column.type for name, column in columns.items()}
-    return pa.table({name: column.cast(kinds[name]) for name, column in columns.items()})
+    given = define(model).features
+    columns = {}
+    for name in wanted:
+        column = rows[f"{FEATURE}{name}"] if f"{FEATURE}{name}" in rows.column_names else pa.nulls(rows.num_rows)
+        if pa.types.is_null(column.type):
+            # Without any value a column has no type; estimators ask for one.
+            column = column.cast(given[name].to_pyarrow() if name in given else pa.float64())
+        columns[name] = column
+    return pa.table(columns)
 
 
 def same_bits(one: Floats, other: Floats) -> npt.NDArray[np.bool_]:
@@ -139,7 +142,7 @@ def check_answers(settings: Settings, model: Model, rows: pa.Table) -> tuple[Ans
 
 def _check(answerer: Answerer, rows: pa.Table) -> AnswerCheck:
     recorded = rows["score"].to_numpy()
-    features = recorded_features(rows, answerer.version.lineage.features)
+    features = recorded_features(answerer.model, rows, answerer.version.lineage.features)
     again = np.ascontiguousarray(answerer.score(features))
     identical = same_bits(recorded, again)
     doubtful = np.flatnonzero(~identical)

@@ -204,8 +204,8 @@ class _Comparison:
         if cause == "code":
             recorded = self._records["code_hash"][rows[0]].as_py()
             said.append(
-                f"features.py, the spec or the engine has changed since: code {recorded[:12]} then, "
-                f"{hash_code(self._model)[:12]} now"
+                f"features.py or the engine has changed: the records name code {recorded[:12]}, here it is "
+                f"{hash_code(self._model)[:12]}"
             )
         if cause == "unknown":
             said.append("tables, online features and code do not explain it")

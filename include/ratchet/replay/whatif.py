@@ -122,7 +122,7 @@ def ask_version(settings: Settings, model: Model, records: pa.Table, number: int
 def _features(settings: Settings, model: Model, rows: pa.Table, other: Answerer) -> tuple[pa.Table, str]:
     wanted = other.version.lineage.features
     if all(f"{FEATURE}{name}" in rows.column_names for name in wanted):
-        return recorded_features(rows, wanted), "recorded"
+        return recorded_features(model, rows, wanted), "recorded"
     return recompute(settings, model, read_payloads(model, rows), Versions(settings, model).now()), "recomputed"
 
 
@@ -135,7 +135,7 @@ def _predict_before(settings: Settings, model: Model, rows: pa.Table, classes: n
     for number in pc.unique(rows["version"]).to_pylist():
         places = np.flatnonzero(rows["version"].to_numpy() == number)
         answerer = Answerer(settings, model, number)
-        features = recorded_features(rows.take(pa.array(places)), answerer.version.lineage.features)
+        features = recorded_features(model, rows.take(pa.array(places)), answerer.version.lineage.features)
         found[places] = answerer.predict(features, classes)
     return found
 

@@ -27,8 +27,8 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION
 from include.ratchet.registry.lineage import hash_code, hash_lock
 from include.ratchet.registry.versions import Version, get_version, load_estimator
-from include.ratchet.scoring.handover import write_stream
-from include.ratchet.scoring.records import RecordWriter, record_schema, to_answers
+from include.ratchet.scoring.records import RecordWriter, record_schema
+from include.ratchet.scoring.spool import spool
 from include.ratchet.scoring.stream import group_partitions, read_chunks
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, partition_of
@@ -137,9 +137,10 @@ class _Scoring:
         self._source = Table(settings, model.name, model.name).open(self._versions[model.name])
         self._counts = count_rows(self._source)
         self._target = RecordTable(settings, model, "scores")
+        classes = getattr(self._estimator, "classes_", ())
         hashes = {"code_hash": hash_code(model), "lock_hash": hash_lock()}
         self._mark = _fingerprint(version, self._versions, hashes)
-        self._records = RecordWriter(model, version, hashes, workspace.clock(), settings)
+        self._records = RecordWriter(model, version, classes, hashes, workspace.clock(), settings)
         self._scored: dict[str, None] = {}
         self._unchanged: dict[str, None] = {}
         self._scorer: Scorer | None = None
@@ -185,10 +186,9 @@ class _Scoring:
         about = {"version": str(self._version), "as_of": self._version.as_of.isoformat(),
                  "sources": json.dumps(self._versions)}  # fmt: skip
         marks = {_mark_name(key): self._mark for key in stale}
-        write_stream(
-            lambda records: self._target.commit(delta, records, stale, about, marks),
-            record_schema(self._model), self._stream(stale),
-        )  # fmt: skip
+        folder = self._workspace.settings.home / "spill"
+        with spool(record_schema(self._model), self._stream(stale), folder) as records:
+            self._target.commit(delta, records, stale, about, marks)
         return stale
 
     def _stream(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -198,7 +198,7 @@ class _Scoring:
             frame = features_frame(features, self._needed)
             with steady(self._model):
                 scores = predict(self._estimator, frame, self._model.spec.task)
-            records = self._records.write(rows, features, to_answers(self._model, self._estimator, scores))
+            records = self._records.write(rows, features, scores)
             yield from records.to_batches()
 
     def _features(self, rows: pa.Table) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,27 +26,6 @@ _NAIVE = pa.timestamp("us")
 _ISO = "%Y-%m-%dT%H:%M:%S.%f+00:00"
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a version says of some rows.
-
-    Attributes:
-        score: (n_rows,) float64: probability of the positive class, or of the likeliest one, or the value.
-        label: (n_rows,) what that comes to: whether it reaches the threshold, the likeliest class; None of a value.
-    """
-
-    score: npt.NDArray[np.float64]
-    label: npt.NDArray[Any] | None
-
-
-def to_answers(model: Model, estimator: Any, scores: npt.NDArray[np.float64]) -> Answers:
-    """Answers from what `predict` gives: (n_rows,), or (n_rows, n_classes) with the estimator's own classes."""
-    if scores.ndim == 2:
-        return Answers(scores.max(axis=1), np.asarray(estimator.classes_)[scores.argmax(axis=1)])
-    is_binary = model.spec.task == "binary"
-    return Answers(scores, scores >= model.spec.evaluation.threshold if is_binary else None)
-
-
 def record_schema(model: Model) -> pa.Schema:
     """Columns of a batch record: those of a request's, the features' in their types, the technical one."""
     features = [pa.field(f"{FEATURE}{name}", kind.to_pyarrow()) for name, kind in define(model).features.items()]
@@ -59,15 +38,18 @@ class RecordWriter:
     Args:
         model: that answers.
         version: of it.
+        classes: the estimator's, of a classification.
         hashes: `code_hash` and `lock_hash` of what runs here.
         answered_at: noted in every record.
         settings: limits of the engine that writes JSON.
     """
 
     def __init__(
-        self, model: Model, version: Version, hashes: dict[str, str], answered_at: datetime, settings: Settings
-    ) -> None:
+        self, model: Model, version: Version, classes: Sequence[Any], hashes: dict[str, str], answered_at: datetime,
+        settings: Settings,
+    ) -> None:  # fmt: skip
         self._model, self._version = model, version
+        self._classes = [str(name) for name in classes]
         self._schema = record_schema(model)
         self._fixed: dict[str, Any] = {
             "row": 0, "model": model.name, "segment": version.key.segment, "version": version.number, "route": BATCH,
@@ -79,20 +61,20 @@ class RecordWriter:
         """Let go of the engine."""
         self._engine.close()
 
-    def write(self, rows: pa.Table, features: pa.Table, answers: Answers) -> pa.Table:
+    def write(self, rows: pa.Table, features: pa.Table, scores: npt.NDArray[np.float64]) -> pa.Table:
         """The records of some rows.
 
         Args:
             rows: as they were read, with the technical column.
             features: theirs, in the same order.
-            answers: theirs, in the same order.
+            scores: theirs, as `predict` gives them: (n_rows,), or (n_rows, n_classes) with the estimator's classes.
         """
         spec = self._model.spec
         keys = record_keys(spec, rows)
         columns: dict[str, Any] = {
             "key": keys, "event_time": rows[spec.event_time], "prediction_time": features[PREDICTION],
-            "score": pa.array(answers.score), PARTITION_COLUMN: rows[PARTITION_COLUMN],
-            **self._texts(rows, keys, answers),
+            "score": pa.array(scores if scores.ndim == 1 else scores.max(axis=1), from_pandas=True),
+            PARTITION_COLUMN: rows[PARTITION_COLUMN], **self._texts(rows, keys, scores),
         }  # fmt: skip
         columns |= {f"{FEATURE}{name}": features[name] for name in define(self._model).features}
         return pa.table([self._column(field, columns, rows.num_rows) for field in self._schema], schema=self._schema)
@@ -104,25 +86,38 @@ class RecordWriter:
             return pa.repeat(pa.scalar(self._fixed[field.name], field.type), rows)
         return pa.nulls(rows, field.type)
 
-    def _texts(self, rows: pa.Table, keys: pa.Array, answers: Answers) -> dict[str, pa.ChunkedArray]:
+    def _texts(self, rows: pa.Table, keys: pa.Array, scores: npt.NDArray[np.float64]) -> dict[str, pa.ChunkedArray]:
         """`request_id`, the same for the same key and version whenever it is scored, and the two JSON columns."""
-        payload = rows.drop_columns([PARTITION_COLUMN])
+        # What is masked in the service's records is left out here: whoever may see it finds it by key in the table.
+        hidden = {*self._model.spec.serving.records.mask, PARTITION_COLUMN} & set(rows.column_names)
+        payload = rows.drop_columns(sorted(hidden))
         given = {f"p{index}": _naive(payload.column(index)) for index in range(payload.num_columns)}
         texts = [
             f"{_literal(name)}: {f'strftime(p{index}, {_literal(_ISO)})' if _is_time(payload, index) else f'p{index}'}"
             for index, name in enumerate(payload.column_names)
         ]
-        said = "score: score" if answers.label is None else "score: score, label: label"
-        label = pa.nulls(rows.num_rows) if answers.label is None else pa.array(answers.label)
-        home = rows[PARTITION_COLUMN]
-        chunk = pa.table({**given, "key": keys, "home": home, "score": pa.array(answers.score), "label": label})
-        self._engine.register("chunk", chunk)
+        said, output = self._outputs(scores)
+        self._engine.register("chunk", pa.table({**given, **said, "key": keys, "home": rows[PARTITION_COLUMN]}))
         found = self._engine.sql(
             f"SELECT md5({_literal(f'{self._version}/')} || home || key)::UUID::VARCHAR AS request_id, "  # noqa: S608
-            f"to_json({{{', '.join(texts)}}})::VARCHAR AS payload, to_json({{{said}}})::VARCHAR AS output FROM chunk"
+            f"to_json({{{', '.join(texts)}}})::VARCHAR AS payload, to_json({{{output}}})::VARCHAR AS output FROM chunk"
         ).to_arrow_table()
         self._engine.unregister("chunk")
         return {name: found[name] for name in found.column_names}
+
+    def _outputs(self, scores: npt.NDArray[np.float64]) -> tuple[dict[str, pa.Array], str]:
+        """What a caller of the service would be told, as columns and as the members of a JSON object over them."""
+        spec = self._model.spec
+        if scores.ndim == 1:
+            columns = {"score": pa.array(scores, from_pandas=True)}
+            if spec.task == "regression":
+                return columns, "'value': score"
+            columns["label"] = pa.array(scores >= spec.evaluation.threshold)
+            return columns, "'score': score, 'class': label"
+        columns = {f"c{index}": pa.array(column) for index, column in enumerate(scores.T)}
+        columns["label"] = pa.array(np.array(self._classes)[scores.argmax(axis=1)], pa.string())
+        shares = ", ".join(f"{_literal(name)}: c{index}" for index, name in enumerate(self._classes))
+        return columns, f"'class': label, 'probabilities': {{{shares}}}"
 
 
 def _is_time(rows: pa.Table, index: int) -> bool:

@@ -21,9 +21,9 @@ def group_partitions(counts: Mapping[str, int], most_rows: int) -> list[tuple[st
         most_rows: of a group.
     """
     groups: list[tuple[str, ...]] = []
-    held = most_rows
+    held = 0
     for key, rows in counts.items():
-        if held + rows > most_rows:
+        if not groups or held + rows > most_rows:
             groups.append(())
             held = 0
         groups[-1] = (*groups[-1], key)

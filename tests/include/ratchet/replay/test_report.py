@@ -118,7 +118,7 @@ def test_changed_code_is_named(workspace):
     record(workspace, read_orders(workspace, "2026-02-26", 3), "log", features=other, code_hash="0" * 64)
     (explanation,) = replay(workspace, NAME, DAY).features.explanations
     assert (explanation.cause, explanation.rows) == ("code", 3)
-    assert "code 000000000000 then" in explanation.words
+    assert "the records name code 000000000000" in explanation.words
 
 
 def test_what_cannot_be_compared_is_said(workspace):
