@@ -1,14 +1,13 @@
 """Means that may be looked at as often as one likes: asymptotic confidence sequences.
 
 Source: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central limit theory and asymptotic confidence
-sequences, Annals of Statistics 52 (2024), arXiv:2103.06476, theorem 2.2 (Robbins' Gaussian mixture boundary with the
-sample's own standard deviation) and its appendix on the choice of rho. The chance that the interval misses the mean
-at any look, now or later, is alpha; asymptotically, so nothing is decided before a burn-in.
+sequences, Annals of Statistics 52 (2024), arXiv:2103.06476: Robbins' Gaussian mixture boundary with the sample's own
+standard deviation, and rho chosen for a target size. The chance that the interval misses the mean at any look, now or
+later, is alpha; asymptotically, so nothing is decided before a burn-in. Its error rate is shown in the tests.
 
 Rows of the same hour or day have weather, holidays and outages in common. Their blocks widen the deviation
 (cluster-robust, Liang and Zeger, Biometrika 73, 1986), which holds for what many hours share and softens what whole
-days share: a day's own luck cannot be known from one day, so a `min_time` of several days is the remedy there. The
-formula was compared with the authors' own package drconfseq.
+days share: a day's own luck cannot be known from one day, so a `min_time` of several days is the remedy there.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ def _block_variance(centred: Floats, blocks: npt.NDArray[np.int64]) -> float:
 
 
 def half_width(rows: Floats, deviation: Floats, alpha: float, target_rows: int) -> Floats:
-    """Half the interval's width after each number of rows, elementwise: equation (9) of the paper."""
+    """Half the interval's width after each number of rows, elementwise."""
     scaled = rows * tightest_rho_squared(alpha, target_rows)
     width = np.sqrt(2 * (scaled + 1) / (rows * scaled) * np.log(np.sqrt(scaled + 1) / alpha))
     return np.asarray(deviation * width)
