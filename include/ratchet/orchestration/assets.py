@@ -7,7 +7,7 @@ from airflow.sdk import Asset
 from include.ratchet.spec import ModelSpec
 
 INGEST, TRAIN, ROLLOUT = "ingest", "train", "rollout"
-SCORE, REPLAY = "score", "replay"
+SCORE, REPLAY, RECORD = "score", "replay", "record"
 
 
 def dag_id(kind: str, model: str) -> str:

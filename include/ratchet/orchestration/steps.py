@@ -78,6 +78,23 @@ def publish(model: str, landed: Json | Sequence[Json]) -> Iterator[Metadata]:
     yield Metadata(data_asset(model), extra={"first": keys[0], "last": keys[-1], "partitions": len(keys), **tables})
 
 
+def materialise(model: str, landed: Json | Sequence[Json]) -> Json:
+    """Bring online features up to date with what has landed. A model with features of a `query` has none."""
+    from include.ratchet.errors import SpecError
+    from include.ratchet.pipeline.online import materialise as build
+    from include.ratchet.spec import partition_of
+
+    workspace = open_workspace()
+    found = workspace.model(model)
+    batches = [landed] if isinstance(landed, dict) else list(landed)
+    known_until = partition_of(found.spec, batches[-1]["keys"][-1]).end
+    try:
+        built = build(workspace, found, known_until)
+    except SpecError as error:
+        raise AirflowSkipException(str(error)) from error
+    return {"known_until": built.known_until.isoformat(), "rows": sum(rows.num_rows for rows in built.rows.values())}
+
+
 def plan_training(model: str) -> Json:
     """The request: as of when, over which window, asked by whom and why.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -19,6 +20,8 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, find_models, get_model
 
 _log = logging.getLogger(__name__)
+_RETRY_S = 10.0
+"""What could not be deployed is tried again after so long: a registry that was away comes back."""
 _PINNED = 3
 """Versions that callers asked for by number and that stay loaded, beside a new one."""
 Report = Callable[[ModelKey, int, Exception], None]
@@ -39,7 +42,7 @@ class Deployments:
         self._settings, self._memory_mb, self._secret, self._report = settings, memory_mb, secret, report
         self._store: HistoryStore = open_store(settings)
         self._loaded: dict[ModelKey, Predictor] = {}
-        self._refused: dict[ModelKey, tuple[Route, int]] = {}
+        self._refused: dict[ModelKey, tuple[Route, int, float]] = {}
         self._lock = threading.Lock()
         self._loading: dict[ModelKey, threading.Lock] = {}
 
@@ -89,15 +92,18 @@ class Deployments:
             now = predictor.deployment
             if route is None or (route == now.route and revision == now.revision):
                 continue
-            if self._refused.get(key) == (route, revision):
+            *refused, retry_at = self._refused.get(key, (None, None, 0.0))
+            is_known = refused == [route, revision]
+            if is_known and time.monotonic() < retry_at:
                 continue
             try:
                 predictor.deploy(self._deploy(predictor.model, key, route, now))
                 self._refused.pop(key, None)
             except Exception as error:  # whatever a version does when it is loaded, the old one goes on
-                self._refused[key] = (route, revision)
-                _log.exception("%s: %s cannot be deployed, the old one goes on", key, route)
-                self._report(key, route.challenger or route.champion, error)
+                self._refused[key] = (route, revision, time.monotonic() + _RETRY_S)
+                if not is_known:
+                    _log.exception("%s: %s cannot be deployed, the old one goes on", key, route)
+                    self._report(key, route.challenger or route.champion, error)
 
     def load_pinned(self, predictor: Predictor, version: int) -> None:
         """Load a further version beside those that the route needs.

@@ -116,9 +116,7 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Served]]
         reports: list[tuple[ModelKey, int, Exception]] = []
         service = Service(settings, config, "secret", lambda *one: reports.append(one))
         app = create_app(service, Gate(config, Keyring(settings)))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -135,6 +133,13 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Served]]
         served.client.close()
         server.should_exit = True
         thread.join(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def set_route(settings: Settings, route: dict[str, Any] | None, champion: int | None = None) -> None:
