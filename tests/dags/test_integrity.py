@@ -10,6 +10,7 @@ from tests.dags.conftest import fill_bag
 
 DAGS = {
     "ingest_flight_delay",
+    "record_flight_delay",
     "replay_flight_delay",
     "rollout_flight_delay",
     "score_flight_delay",
@@ -57,7 +58,7 @@ def test_task_retries_what_passes_and_is_documented(bag, dag_id):
 
 def test_assets_that_are_consumed_are_known(bag):
     produced = {asset.uri for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
-    assert produced == {f"ratchet://flight_delay/{name}" for name in ("champion", "data", "scores")}
+    assert produced == {f"ratchet://flight_delay/{name}" for name in ("champion", "data", "requests", "scores")}
     consumed = {asset.uri for asset in bag.dags["train_flight_delay"].timetable.asset_condition.objects}
     # Requests are written by people and monitors; new data alone, a backfill's above all, wakes no training.
     assert consumed == {"ratchet://flight_delay/retraining"}
