@@ -47,8 +47,9 @@ def test_module_and_functions_are_small(path):
 
 @pytest.mark.parametrize("path", ENGINE, ids=relative)
 def test_engine_reads_neither_the_clock_nor_the_environment(path):
-    """Time and places come in as values; only the border (command line, tasks, the stack) asks for them."""
-    border = ("cli/", "orchestration/", "stack/", "registry/migrate.py")
+    """Time and places come in as values; only the border (command line, tasks, stack, service) asks for them."""
+    # The service notes when a request came and was answered; what it decides, it decides by the rows' own times.
+    border = ("cli/", "orchestration/", "stack/", "registry/migrate.py", "serving/")
     if any(part in relative(path) for part in border):
         return
     found = re.findall(r"datetime\.now\(|datetime\.utcnow\(|date\.today\(|time\.time\(|os\.getenv\(", path.read_text())
