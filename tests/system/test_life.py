@@ -210,8 +210,8 @@ def test_revert_goes_back_to_the_previous_champion(stack):
     from include.ratchet.pipeline.workspace import Workspace
 
     workspace = Workspace(stack.settings, EnvironmentConnections({}), lambda: datetime.now(UTC))
-    before, after = revert(workspace, KEY, actor="a test", reason="complaints")
-    assert champion(stack) == mlflow_champion(stack) == after != before
+    back = revert(workspace, KEY, actor="a test", reason="complaints")
+    assert champion(stack) == mlflow_champion(stack) == back.after != back.before
 
 
 def test_stopping_leaves_nothing_behind(stack):

@@ -20,6 +20,7 @@ def serve(
         str, typer.Option(help="Address to listen on; other than the loopback asks for API keys.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8090,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a prediction service of its own, beside or without a stack, until Ctrl-C.
 
@@ -33,6 +34,8 @@ def serve(
         # A log has one service; the stack's own has the folder of that name.
         "RATCHET_SERVING_LOG": os.environ.get("RATCHET_SERVING_LOG", str(settings.home / f"serving-{port}")),
     }  # fmt: skip
+    if as_json:
+        emit({"url": f"http://{host}:{port}"})
     os.execve(sys.executable, [sys.executable, "-m", "include.ratchet.serving"], environ)  # noqa: S606
 
 

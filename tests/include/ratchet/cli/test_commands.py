@@ -28,7 +28,7 @@ def ratchet(*words: str, home: Path, **environ: str) -> subprocess.CompletedProc
 def test_every_command_of_the_readme_is_there():
     assert sorted([
         "backfill", "check", "demo", "down", "history", "lock", "new", "replay", "reproduce", "revert", "rollout",
-        "run", "status", "test", "up",
+        "run", "serve", "status", "stress", "test", "up",
     ]) == COMMANDS  # fmt: skip
 
 
