@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include.ratchet.features import Inputs, Scorer, check_leakage, feature_names, training_rows
+from include.ratchet.features import (
+    Inputs,
+    OnlineScorer,
+    Scorer,
+    build_histories,
+    check_leakage,
+    feature_names,
+    training_rows,
+)
 from include.ratchet.settings import PROJECT, Settings, read_settings
 from include.ratchet.spec import Model, ModelKey, Partition, get_model
 from include.ratchet.spec.modules import load_function
@@ -60,6 +68,30 @@ def test_a_thousand_single_flights_equal_the_batch_bit_for_bit(
     assert single.num_rows == 1000
     for name in single.column_names:
         assert _bits(single[name]) == _bits(batch[name]), name
+
+
+def test_a_thousand_online_flights_equal_the_batch_bit_for_bit(
+    model: Model, inputs: Inputs, limits: Settings, trained: pa.Table
+) -> None:
+    """Out of histories that hold only what can still matter, for prediction times up to what they know."""
+    known_until = datetime(2013, 2, 20, 5, tzinfo=UTC)
+    histories = build_histories(model, inputs, known_until, settings=limits)
+    times = trained["_prediction_time"]
+    reached = pc.and_(
+        pc.greater_equal(times, pa.scalar(histories.reach_from, times.type)),
+        pc.less_equal(times, pa.scalar(known_until, times.type)),
+    )
+    near = trained.filter(reached)
+    places = np.sort(np.random.default_rng(20130220).choice(near.num_rows, 1000, replace=False))
+    batch = near.take(pa.array(places))
+    flights = inputs.tables["flight_delay"]
+    asked = flights.take(pc.index_in(batch["flight_id"], flights["flight_id"])).drop_columns(OUTCOMES)
+    with OnlineScorer(model, histories, settings=limits) as scorer:
+        online = pa.concat_tables([scorer.score(asked.slice(start, 7)) for start in range(0, 1000, 7)])
+    for name in online.column_names:
+        assert _bits(online[name]) == _bits(batch[name]), name
+    held = {name: rows.num_rows for name, rows in histories.rows.items()}
+    assert max(held.values()) < flights.num_rows
 
 
 def _bits(column: pa.ChunkedArray) -> list[object]:
