@@ -36,8 +36,9 @@ from include.ratchet.training.fit import predict, steady
 from include.ratchet.training.frames import features_frame
 
 CHUNK_ROWS = 25_000
-COMMIT_ROWS = 100_000
-"""Small partitions share a commit up to so many rows."""
+COMMIT_ROWS = 25_000
+"""Small partitions share a commit up to so many rows. The writer keeps a file open for each of them, with buffers for
+every column: 100,000 rows of flights took 570 MB, a quarter of that is no slower."""
 Progress = Callable[[str, int, int], None]
 _FORMAT = 1
 """Raised when records change their form, so that what was scored before is scored again."""
