@@ -27,7 +27,7 @@ def test_secrets_are_generated_once_and_only_the_owner_reads_them(tmp_path):
     first = open_layout(tmp_path)
     again = open_layout(tmp_path)
     assert first.secrets == again.secrets
-    assert len(set(first.secrets.values())) == 5
+    assert len(set(first.secrets.values())) == 6
     assert all(len(value) > 20 for value in first.secrets.values())
     assert mode(tmp_path / "secrets.json") == mode(tmp_path / "passwords.json") == 0o600
     assert all(secret not in repr(first) for secret in first.secrets.values())

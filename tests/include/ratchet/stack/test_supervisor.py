@@ -37,6 +37,7 @@ def part(name, text):
 components.database = lambda layout: part("postgres", "import time; time.sleep(99)")
 components.mlflow = lambda layout: part("mlflow", "import time; time.sleep(99)")
 components.airflow = lambda layout: (part("scheduler", script),)
+components.serving = lambda layout: part("serving", "import time; time.sleep(99)")
 supervisor._MAX_RESTARTS = 1
 def say(line="healthy"):
     print(line, flush=True)
@@ -87,7 +88,7 @@ def test_end_takes_everybody_along_and_leaves_no_lock(tmp_path, number):
     fake.read_until("healthy")
     time.sleep(1)
     family = fake.family()
-    assert len(family) == 4
+    assert len(family) == 5
     fake.process.send_signal(number)
     fake.close()
     assert none_left(family)
