@@ -18,7 +18,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 from include.ratchet.orchestration import rollouts
 from include.ratchet.orchestration.assets import ROLLOUT, champion_asset, dag_id, requests_asset, tags
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
-from include.ratchet.orchestration.tasks import step
+from include.ratchet.orchestration.tasks import ask_approval, step
 from include.ratchet.spec import ModelSpec
 
 
@@ -47,7 +47,9 @@ def build(spec: ModelSpec) -> None:
         looked = step(rollouts.look)(spec.name)
         results = [looked]
         if spec.rollout.approval.required:
-            approval = rollouts.ask_approval(spec)
+            subject, reason = f"Hand {spec.name} over to its challenger?", "{{ ti.xcom_pull('look')['reason'] }}"
+            before = "the challenger answers everything"
+            approval = ask_approval(before, subject, reason, spec.rollout.approval.timeout)
             step(rollouts.need_person)(looked) >> approval
             results.append(step(rollouts.answer)(spec.name, looked, approval.output))
         announce = step(

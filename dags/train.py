@@ -15,6 +15,8 @@ A candidate that the gates refuse fails `decide` at once, with the gate table in
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, dag, task_group
 
 from include.ratchet.orchestration import steps
@@ -67,12 +69,17 @@ def build(spec: ModelSpec) -> None:
             registered >> step(steps.decide, links=VERSION_LINKS)(request)
 
         request = step(steps.plan_training)(spec.name)
-        approval = ask_approval(spec) if spec.gates.approval.required else None
+        approval = _ask_approval(spec) if spec.gates.approval.required else None
         promote = step(steps.promote, outlets=[champion_asset(spec.name)], links=VERSION_LINKS)
         promoted = promote(request, approval and approval.output)
         prepare(request) >> search(request) >> judge(request) >> (approval or promoted)
 
     train()
+
+
+def _ask_approval(spec: ModelSpec) -> Any:
+    gates, subject = "{{ ti.xcom_pull('judge.decide')['gates'] }}", f"Make the new version of {spec.name} champion?"
+    return ask_approval("promotion", subject, gates, spec.gates.approval.timeout)
 
 
 for model in models_to_build(TRAIN):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import uvicorn
 from include.ratchet.registry.versions import client_of
 from include.ratchet.settings import Settings, read_settings
 from tests.airflow_database import migrate
+from tests.ports import free_port
 
 os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = (
     "a secret that is long enough for the way in which tokens are signed, 64 bytes or more"
@@ -79,13 +79,6 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.ratchet.data.tables import PARTITION_COLUMN, Table, read_mark
+from include.ratchet.data.tables import PARTITION_COLUMN, Table, count_rows, read_mark, read_partitions, read_schema
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, partition_of
 
@@ -89,7 +89,7 @@ class RecordTable(Table):
         Returns:
             Whether anything was appended.
         """
-        return self.append_table(self.to_table(rows), log, last)
+        return self.append_table(to_table(self._spec, self._kind, rows), log, last)
 
     def append_table(self, rows: pa.Table, log: str, last: int) -> bool:
         """The same for rows that are a table already, with the technical column."""
@@ -127,37 +127,40 @@ class RecordTable(Table):
         delta.delete(f"{PARTITION_COLUMN} < '{first}'")
         return sum(old.values())
 
-    def to_table(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Rows in the table's types, with the technical column."""
-        schema = SCHEMAS[self._kind]
-        columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in schema}
-        names = dict.fromkeys(name for row in rows for name in row if name.startswith(FEATURE))
-        columns |= {name: pa.array([row.get(name) for row in rows]) for name in names}
-        time = "received_at" if self._kind == "feedback" else "event_time"
-        keys = [partition_of(self._spec, row[time]).key for row in rows]
-        return pa.table({**columns, PARTITION_COLUMN: pa.array(keys, pa.string())})
-
     def between(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows whose event time (of feedback: time of arrival) lies in `[start, end)`; no row before the first append.
 
         Columns that no row has yet are null.
         """
-        schema = SCHEMAS[self._kind]
         delta = self.open()
         if delta is None:
+            schema = SCHEMAS[self._kind]
             return schema.empty_table().select(columns or schema.names)
-        time = "received_at" if self._kind == "feedback" else "event_time"
+        time = _time_of(self._kind)
         first, last = partition_of(self._spec, start).key, partition_of(self._spec, end).key
-        inside = [key for key in self.row_counts() if first <= key <= last]
-        wanted = None if columns is None else list(dict.fromkeys([*columns, time]))
-        if wanted is not None:
-            wanted = [name for name in wanted if name in delta.to_pyarrow_dataset().schema.names]
-        rows = self.read(inside, columns=wanted) if inside else self.read([""], columns=wanted)
+        inside = [key for key in count_rows(delta) if first <= key <= last]
+        there = {*read_schema(delta).names, PARTITION_COLUMN}
+        wanted = None if columns is None else [name for name in dict.fromkeys([*columns, time]) if name in there]
+        rows = read_partitions(delta, inside or [""], wanted)
         known = pc.and_(
             pc.greater_equal(rows[time], pa.scalar(start, _TIME)), pc.less(rows[time], pa.scalar(end, _TIME))
         )
         rows = rows.filter(known)
         return rows if columns is None else rows.select([name for name in columns if name in rows.column_names])
+
+
+def to_table(spec: ModelSpec, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows in a table's types, with the technical column."""
+    columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in SCHEMAS[kind]}
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(FEATURE))
+    columns |= {name: pa.array([row.get(name) for row in rows]) for name in names}
+    keys = [partition_of(spec, row[_time_of(kind)]).key for row in rows]
+    return pa.table({**columns, PARTITION_COLUMN: pa.array(keys, pa.string())})
+
+
+def _time_of(kind: Kind) -> str:
+    """The column whose day is a row's partition."""
+    return "received_at" if kind == "feedback" else "event_time"
 
 
 def _last_of(delta: Any | None, log: str) -> int:

@@ -76,6 +76,12 @@ class Bootstrap:
         point, resampled = self.draws([one, other])
         return self.interval(point[0] - point[1], resampled[0] - resampled[1])
 
+    def compare(self, one: Weighted, other: Weighted, sign: float) -> tuple[Interval, Interval, Interval]:
+        """Intervals of two measures, and the paired one of the first's gain; `sign` is -1 where lower is better."""
+        point, resampled = self.draws([one, other])
+        gain = self.interval(sign * (point[0] - point[1]), sign * (resampled[0] - resampled[1]))
+        return self.interval(point[0], resampled[0]), self.interval(point[1], resampled[1]), gain
+
     def _weights(self) -> Iterator[Floats]:
         generator = np.random.default_rng(self._seed)
         size = max(1, _CHUNK // max(1, self._rows))

@@ -93,9 +93,8 @@ def _measure(spec: ModelSpec, name: str, rows: npt.NDArray[np.int64], label: npt
     if champion is None:
         return SliceResult(name, len(rows), bootstrap.measure(own))
     other = prepare(spec.metric, label[rows], champion[rows], threshold=evaluation.threshold)
-    point, resampled = bootstrap.draws([own, other])
-    gain = bootstrap.interval(sign * (point[0] - point[1]), sign * (resampled[0] - resampled[1]))
-    return SliceResult(name, len(rows), bootstrap.interval(point[0], resampled[0]), gain)
+    metric, _, gain = bootstrap.compare(own, other, sign)
+    return SliceResult(name, len(rows), metric, gain)
 
 
 def find_weak_spots(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 
@@ -12,9 +10,10 @@ from include.ratchet.errors import SpecError
 from include.ratchet.features.assembly import open_assembly
 from include.ratchet.features.definition import compile_sql, define
 from include.ratchet.features.engine import Engine
-from include.ratchet.features.entities import complete_rows, labelled_rows, number_rows
+from include.ratchet.features.entities import labelled_rows, number_rows
 from include.ratchet.features.inputs import Inputs
 from include.ratchet.features.schema import LABEL_AVAILABLE, PREDICTION
+from include.ratchet.features.scorer import RowScorer
 from include.ratchet.settings import Settings
 from include.ratchet.spec import WHOLE, Model, ModelKey
 
@@ -93,31 +92,14 @@ def scoring_rows(model: Model, key: ModelKey, inputs: Inputs, rows: pa.Table, *,
         return scorer.score(rows)
 
 
-class Scorer:
-    """Features of rows as they come, over tables that are read once; for serving and replay. One thread at a time."""
+class Scorer(RowScorer):
+    """Features of rows as they come, over tables that are read once; for batches and replay."""
 
     def __init__(self, model: Model, key: ModelKey, inputs: Inputs, *, settings: Settings) -> None:
         _check_segment(key)
-        self._model = model
-        self._engine = Engine(settings)
-        self._engine.bind_inputs(model, inputs)
-        self._assembly = open_assembly(self._engine, define(model), settings)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the tables."""
-        self._engine.close()
-
-    def score(self, rows: pa.Table) -> pa.Table:
-        """Features of some rows, in their order; see `scoring_rows`."""
-        return self._assembly.assemble(complete_rows(self._model, rows), _identity(self._model))
+        engine = Engine(settings)
+        engine.bind_inputs(model, inputs)
+        super().__init__(model, engine, open_assembly(engine, define(model), settings))
 
 
 def _check_segment(key: ModelKey) -> None:

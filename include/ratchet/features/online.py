@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Self
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +21,9 @@ from include.ratchet.features.assembly import Assembly
 from include.ratchet.features.attach import History, plan_histories
 from include.ratchet.features.definition import Definition, compile_sql, define
 from include.ratchet.features.engine import Engine
-from include.ratchet.features.entities import complete_rows
 from include.ratchet.features.inputs import Inputs
 from include.ratchet.features.memory import one_chunk
-from include.ratchet.features.schema import PREDICTION
+from include.ratchet.features.scorer import RowScorer
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 
@@ -80,40 +77,19 @@ def build_histories(model: Model, inputs: Inputs, known_until: datetime, *, sett
     return Histories(definition_hash(model), known_until, reach_from, rows)
 
 
-class OnlineScorer:
-    """Features of rows as they come, over histories. One thread at a time."""
+class OnlineScorer(RowScorer):
+    """Features of rows as they come, over histories."""
 
     def __init__(self, model: Model, histories: Histories, *, settings: Settings) -> None:
-        self._model, self.histories = model, histories
+        self.histories = histories
         definition = define(model)
         joins = [
             pair
             for history in plan_histories(definition.joins)
             for pair in history.prepare(histories.rows[history.name])
         ]
-        self._engine = Engine(replace(settings, duckdb_memory=MEMORY_LIMIT, duckdb_threads=1))
-        self._assembly = Assembly(self._engine, definition, joins, threads=1)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the engine."""
-        self._engine.close()
-
-    def score(self, rows: pa.Table) -> pa.Table:
-        """Keys, event time, `_prediction_time`, context columns and features of some rows, in their order.
-
-        Raises:
-            SchemaChangedError: a column that must not be null is missing.
-        """
-        spec = self._model.spec
-        return self._assembly.assemble(complete_rows(self._model, rows), (*spec.keys, spec.event_time, PREDICTION))
+        engine = Engine(replace(settings, duckdb_memory=MEMORY_LIMIT, duckdb_threads=1))
+        super().__init__(model, engine, Assembly(engine, definition, joins, threads=1))
 
 
 def _refuse_queries(definition: Definition) -> None:
@@ -160,4 +136,5 @@ def _newest_before(rows: pa.Table, keys: list[str], known: np.ndarray, instant: 
 
 
 def _micros(moment: datetime) -> int:
-    return int(moment.astimezone(UTC).timestamp() * 1_000_000)
+    """Microseconds since 1970, in whole numbers: a float of seconds would not hold every one of them."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -13,8 +13,7 @@ from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import champion_asset
-from include.ratchet.orchestration.steps import APPROVE, DECLINE, open_workspace
-from include.ratchet.spec import ModelSpec
+from include.ratchet.orchestration.steps import APPROVE, open_workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,22 +86,6 @@ def announce(model: str, *results: Json | None) -> Iterator[Metadata]:
         message = "the champion stays as it is"
         raise AirflowSkipException(message)
     yield Metadata(champion_asset(model), extra={"champion": moved[-1]["champion"], "reason": moved[-1]["reason"]})
-
-
-def ask_approval(spec: ModelSpec) -> Any:
-    """A person's word before the challenger answers everything, asked for in Airflow's UI."""
-    from airflow.providers.standard.operators.hitl import HITLOperator
-
-    return HITLOperator(
-        task_id="approve",
-        doc_md="A person's word before the challenger answers everything. No answer in time means no.",
-        subject=f"Hand {spec.name} over to its challenger?",
-        body="```\n{{ ti.xcom_pull('look')['reason'] }}\n```",
-        options=[APPROVE, DECLINE],
-        defaults=DECLINE,
-        response_timeout=spec.rollout.approval.timeout,
-        execution_timeout=None,
-    )
 
 
 def _act(workspace: Workspace, model: Model, key: ModelKey, action: str, order: Order) -> Outcome:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import task
 
 from include.ratchet.orchestration.links import attach
 from include.ratchet.orchestration.steps import APPROVE, DECLINE
-from include.ratchet.spec import ModelSpec
 
 
 def step(function: Callable[..., Any], *, links: tuple[str, ...] = (), **options: Any) -> Any:
@@ -24,17 +24,24 @@ def step(function: Callable[..., Any], *, links: tuple[str, ...] = (), **options
     return attach(decorated, links) if links else decorated
 
 
-def ask_approval(spec: ModelSpec) -> Any:
-    """A person's word, asked for in Airflow's UI; no answer in time means no."""
+def ask_approval(before: str, subject: str, shown: str, timeout: timedelta) -> Any:
+    """A person's word, asked for in Airflow's UI; no answer in time means no.
+
+    Args:
+        before: what waits for it.
+        subject: the question.
+        shown: a template of what to decide on.
+        timeout: for the answer.
+    """
     from airflow.providers.standard.operators.hitl import HITLOperator
 
     return HITLOperator(
         task_id="approve",
-        doc_md="A person's word before promotion. No answer in time means no.",
-        subject=f"Make the new version of {spec.name} champion?",
-        body="```\n{{ ti.xcom_pull('judge.decide')['gates'] }}\n```",
+        doc_md=f"A person's word before {before}. No answer in time means no.",
+        subject=subject,
+        body=f"```\n{shown}\n```",
         options=[APPROVE, DECLINE],
         defaults=DECLINE,
-        response_timeout=spec.gates.approval.timeout,
+        response_timeout=timeout,
         execution_timeout=None,
     )

@@ -16,7 +16,7 @@ from include.ratchet.features.definition import define
 from include.ratchet.registry.versions import Version, get_version, load_estimator
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
-from include.ratchet.training.fit import predict, steady
+from include.ratchet.training.fit import predict, score_of, steady
 from include.ratchet.training.frames import features_frame
 
 Floats = npt.NDArray[np.float64]
@@ -90,16 +90,11 @@ class Answerer:
 
     def score(self, features: pa.Table) -> Floats:
         """(n_rows,): what a record says: probability of the positive class, or of the likeliest one, or the value."""
-        return to_score(self.predict(features))
+        return score_of(self.predict(features))
 
     def score_each(self, features: pa.Table) -> Floats:
         """The same, every row predicted by itself."""
         return np.array([self.score(features.slice(index, 1))[0] for index in range(features.num_rows)])
-
-
-def to_score(scores: Floats) -> Floats:
-    """(n_rows,) of what `predict` gives."""
-    return scores.max(axis=1) if scores.ndim == 2 else scores
 
 
 def recorded_features(model: Model, rows: pa.Table, wanted: Sequence[str]) -> pa.Table:

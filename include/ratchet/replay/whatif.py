@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE
 from include.ratchet.evaluation.intervals import Bootstrap, Interval
-from include.ratchet.replay.answer import SHOWN, Answerer, Floats, recorded_features, same_bits, to_score
+from include.ratchet.replay.answer import SHOWN, Answerer, Floats, recorded_features, same_bits
 from include.ratchet.replay.basis import Versions
 from include.ratchet.replay.labels import find_labels
 from include.ratchet.replay.payload import read_payloads
@@ -20,6 +20,7 @@ from include.ratchet.replay.recompute import recompute
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from include.ratchet.spec.training import LOWER_IS_BETTER
+from include.ratchet.training.fit import score_of
 from include.ratchet.training.frames import label_array
 from include.ratchet.training.metrics import Weighted, prepare
 
@@ -104,7 +105,7 @@ def ask_version(settings: Settings, model: Model, records: pa.Table, number: int
     is_known = pc.is_valid(labels.column(0)).to_numpy()
     classes = _classes(settings, model, rows, other, labels.filter(is_known))
     before, after = _predict_before(settings, model, rows, classes), other.predict(features, classes)
-    one, two = to_score(before), np.ascontiguousarray(to_score(after))
+    one, two = score_of(before), np.ascontiguousarray(score_of(after))
     is_other = ~same_bits(np.ascontiguousarray(one), two)
     gap = np.abs(two - one)
     return WhatIf(
@@ -181,11 +182,5 @@ def _measure(
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
     # A resample of very few rows may be empty, or have one class only; it is left out of the interval.
     with np.errstate(all="ignore"):
-        point, draws = bootstrap.draws([measured(before), measured(after)])
-    return MetricChange(
-        metric=spec.metric,
-        rows=len(label),
-        before=bootstrap.interval(point[0], draws[0]),
-        after=bootstrap.interval(point[1], draws[1]),
-        gain=bootstrap.interval(sign * (point[1] - point[0]), sign * (draws[1] - draws[0])),
-    )
+        later, earlier, gain = bootstrap.compare(measured(after), measured(before), sign)
+    return MetricChange(metric=spec.metric, rows=len(label), before=earlier, after=later, gain=gain)

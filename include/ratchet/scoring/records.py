@@ -18,6 +18,7 @@ from include.ratchet.features.schema import PREDICTION
 from include.ratchet.registry.versions import Version
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
+from include.ratchet.training.fit import score_of
 
 BATCH = "batch"
 """Route and mode of a batch record."""
@@ -73,7 +74,7 @@ class RecordWriter:
         keys = record_keys(spec, rows)
         columns: dict[str, Any] = {
             "key": keys, "event_time": rows[spec.event_time], "prediction_time": features[PREDICTION],
-            "score": pa.array(scores if scores.ndim == 1 else scores.max(axis=1), from_pandas=True),
+            "score": pa.array(score_of(scores), from_pandas=True),
             PARTITION_COLUMN: rows[PARTITION_COLUMN], **self._texts(rows, keys, scores),
         }  # fmt: skip
         columns |= {f"{FEATURE}{name}": features[name] for name in define(self._model).features}

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
@@ -14,20 +13,14 @@ from starlette.exceptions import HTTPException
 from include.ratchet.serving import invocations, v2
 from include.ratchet.serving.describe import REFUSALS, SCHEMAS, describe_model, example_body, schema_of
 from include.ratchet.serving.feedback import Feedback
-from include.ratchet.serving.gate import Gate, Refusal, refusal_of
+from include.ratchet.serving.gate import Gate, Refusal, refusal_of, respond
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import invalid, predict
 from include.ratchet.serving.service import Service
-from include.ratchet.spec import ModelKey, find_models
+from include.ratchet.spec import ModelKey
 
-JSON = "application/json"
 _FEEDBACK: TypeAdapter[list[Feedback]] = TypeAdapter(list[Feedback])
 _MOST_FEEDBACK = 1000
-
-
-def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer as JSON; what is no number is null."""
-    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, headers, JSON)
 
 
 def create_app(service: Service, gate: Gate) -> FastAPI:
@@ -82,7 +75,7 @@ def _add_predict(app: FastAPI, service: Service, gate: Gate) -> None:
             request_id=content.get("request_id", request.headers.get("x-request-id")),
         )  # fmt: skip
         headers = {"X-Repeated": "true"} if answer.is_repeated else None
-        return json_response(answer.content, headers=headers)
+        return respond(answer.content, headers=headers)
 
 
 def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:
@@ -109,7 +102,7 @@ def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:
             await service.add_feedback(predictor, said, caller)
         except ValueError as error:
             raise Refusal(422, "invalid", str(error)) from error
-        return json_response({"accepted": len(said)}, 202)
+        return respond({"accepted": len(said)}, 202)
 
 
 def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
@@ -117,21 +110,20 @@ def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
     async def list_models(request: Request) -> Response:
         """Every model by name, and whether it is loaded."""
         gate.admit(request)
-        names = [folder.name for folder in find_models(service.settings.models_dir)]
         loaded = {predictor.key.model for predictor in service.deployments.all()}
-        return json_response({"models": [{"name": name, "is_loaded": name in loaded} for name in names]})
+        return respond({"models": [{"name": name, "is_loaded": name in loaded} for name in service.model_names()]})
 
     @app.get("/v1/models/{model}", tags=["models"], openapi_extra=schema_of(None, "Model"))
     async def get_model(model: str, request: Request) -> Response:
         """What a model takes, which versions answer, and what its online features know."""
         gate.admit(request)
-        return json_response(describe_model(await service.find(ModelKey(model))))
+        return respond(describe_model(await service.find(ModelKey(model))))
 
     @app.get("/v1/models/{model}/example", tags=["models"], openapi_extra=schema_of(None, "PredictRequest"))
     async def get_example(model: str, request: Request) -> Response:
         """A request of one row that a caller can start from."""
         gate.admit(request)
-        return json_response(example_body(await service.find(ModelKey(model))))
+        return respond(example_body(await service.find(ModelKey(model))))
 
 
 def _add_operations(app: FastAPI, service: Service, gate: Gate) -> None:
@@ -155,7 +147,7 @@ def _add_handlers(app: FastAPI) -> None:
         else:
             problems = [problem.to_dict() for problem in refusal.problems]
             content = {"error": refusal.code, "message": refusal.message, "problems": problems}
-        return json_response(content, refusal.status, refusal.headers)
+        return respond(content, refusal.status, refusal.headers)
 
     async def refuse_route(request: Request, error: Exception) -> Response:
         """What no route takes, in the protocol's words as well."""

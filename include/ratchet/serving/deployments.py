@@ -6,13 +6,13 @@ import difflib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from include.ratchet.errors import ModelNotFoundError, NotDeployedError
-from include.ratchet.features import Histories, OnlineScorer, definition_hash
+from include.ratchet.features import OnlineScorer, definition_hash
 from include.ratchet.rollout.routes import Route, read_routes
-from include.ratchet.serving.fitted import Fitted, load_version
+from include.ratchet.serving.fitted import load_version
 from include.ratchet.serving.histories import HistoryStore, open_store
 from include.ratchet.serving.predictor import Deployment, Predictor
 from include.ratchet.serving.recording import Masker
@@ -72,7 +72,8 @@ class Deployments:
             if route is None:
                 message = f"{key} has no champion yet; train one: it serves from its promotion on"
                 raise NotDeployedError(message)
-            deployment = self._deploy(model, key, route, None)
+            fitted = {number: load_version(model, key, number, self._settings) for number in route.versions}
+            deployment = Deployment(route, fitted, *self._open_scorer(model, key))
             predictor = Predictor(model, key, deployment, Masker(model, self._secret))
             with self._lock:
                 self._loaded[key] = predictor
@@ -97,7 +98,7 @@ class Deployments:
             if is_known and time.monotonic() < retry_at:
                 continue
             try:
-                predictor.deploy(self._deploy(predictor.model, key, route, now))
+                predictor.deploy(self._follow(predictor, route, revision))
                 self._refused.pop(key, None)
             except Exception as error:  # whatever a version does when it is loaded, the old one goes on
                 self._refused[key] = (route, revision, time.monotonic() + _RETRY_S)
@@ -129,19 +130,18 @@ class Deployments:
             predictor.close()
         self._loaded.clear()
 
-    def _deploy(self, model: Model, key: ModelKey, route: Route, before: Deployment | None) -> Deployment:
-        known = before.fitted if before else {}
-        fitted = {number: known.get(number) or self._load(model, key, number) for number in route.versions}
-        revision = self._store.revisions().get(key, 0)
-        if before is not None and before.revision == revision:
-            return Deployment(route, fitted, before.scorer, revision)
-        histories, revision = self._histories(model, key)
-        return Deployment(route, fitted, OnlineScorer(model, histories, settings=self._settings), revision)
+    def _follow(self, predictor: Predictor, route: Route, revision: int) -> Deployment:
+        """What a predictor has already is kept, the rest is loaded."""
+        model, key, now = predictor.model, predictor.key, predictor.deployment
+        fitted = {
+            number: now.fitted.get(number) or load_version(model, key, number, self._settings)
+            for number in route.versions
+        }
+        if revision == now.revision:
+            return Deployment(route, fitted, now.scorer, revision)
+        return Deployment(route, fitted, *self._open_scorer(model, key))
 
-    def _load(self, model: Model, key: ModelKey, number: int) -> Fitted:
-        return load_version(model, key, number, self._settings)
-
-    def _histories(self, model: Model, key: ModelKey) -> tuple[Histories, int]:
+    def _open_scorer(self, model: Model, key: ModelKey) -> tuple[OnlineScorer, int]:
         found = self._store.read(key)
         if found is None:
             message = f"{key} has no online features yet; ingestion puts them there: run ingest_{model.name} once"
@@ -153,7 +153,7 @@ class Deployments:
                 f"run ingest_{model.name}"
             )
             raise NotDeployedError(message)
-        return histories, revision
+        return OnlineScorer(model, histories, settings=self._settings), revision
 
     def _model(self, key: ModelKey) -> Model:
         try:
@@ -166,13 +166,10 @@ class Deployments:
             raise ModelNotFoundError(message) from None
 
     def _make_room(self, kept: ModelKey) -> None:
-        for predictor in self._oldest_first():
+        for predictor in sorted(self.all(), key=lambda one: one.used_at):
             if self.size_mb <= self._memory_mb:
                 return
             if predictor.key != kept:
                 with self._lock:
                     self._loaded.pop(predictor.key, None)
                 predictor.close()
-
-    def _oldest_first(self) -> Iterable[Predictor]:
-        return sorted(self.all(), key=lambda predictor: predictor.used_at)

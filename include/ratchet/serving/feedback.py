@@ -11,10 +11,9 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from include.ratchet.data.records import FEEDBACK
-from include.ratchet.data.tables import PARTITION_COLUMN
+from include.ratchet.data.records import to_table
 from include.ratchet.serving.payload import RowReader
-from include.ratchet.spec import ModelSpec, partition_of
+from include.ratchet.spec import ModelSpec
 
 
 class Feedback(BaseModel):
@@ -58,8 +57,4 @@ def feedback_table(
          "available_time": one.available_time or received_at, "received_at": received_at, "caller": caller}
         for one in said
     ]  # fmt: skip
-    columns: dict[str, Any] = {
-        field.name: pa.array([row[field.name] for row in rows], field.type) for field in FEEDBACK
-    }
-    partition = partition_of(spec, received_at).key
-    return pa.table({**columns, PARTITION_COLUMN: pa.array([partition] * len(rows), pa.string())})
+    return to_table(spec, "feedback", rows)

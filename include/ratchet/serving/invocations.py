@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 
 from include.ratchet.serving.describe import schema_of
-from include.ratchet.serving.gate import Gate, Refusal
+from include.ratchet.serving.gate import Gate, Refusal, respond
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import invalid, predict
 from include.ratchet.serving.service import Service
-from include.ratchet.spec import ModelSpec, find_models
+from include.ratchet.spec import ModelSpec
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -27,12 +26,12 @@ def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
     @app.get("/ping", tags=["mlflow"], openapi_extra=schema_of(None, "Anything"))
     async def ping() -> Response:
         """Whether the service can answer."""
-        return Response(b"{}", 200 if service.is_recording() else 503, media_type="application/json")
+        return respond({}, 200 if service.is_recording() else 503)
 
     @app.post("/invocations", tags=["mlflow"], openapi_extra=schema_of("Invocation", "InvocationAnswer"))
     async def invoke_only(request: Request) -> Response:
         """Predict by the only model that there is; with several, name one: /v1/models/{model}/invocations."""
-        names = [folder.name for folder in find_models(service.settings.models_dir)]
+        names = service.model_names()
         if len(names) != 1:
             message = f"there are {len(names)} models; name one: /v1/models/NAME/invocations"
             raise Refusal(404, "unknown_model", message)
@@ -53,7 +52,7 @@ async def _invoke(service: Service, gate: Gate, request: Request, model: str) ->
     )
     spec = predictor.model.spec
     found = [_render(spec, one) for one in answer.content["predictions"]]
-    return Response(orjson.dumps({"predictions": found}), media_type="application/json")
+    return respond({"predictions": found})
 
 
 def read_frame(content: Mapping[str, Any]) -> list[Any]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from include.ratchet.rollout.routes import Choice, Route
 from include.ratchet.serving.fitted import Fitted
 from include.ratchet.spec import ModelSpec
+from include.ratchet.training.fit import score_of
 
 _log = logging.getLogger(__name__)
 Output = dict[str, Any]
@@ -32,7 +33,6 @@ class Scored:
         routes: by row.
         failures: by row of a challenger that could not predict and was stood in for: version and error.
         counts: rows by version and route.
-        errors: rows that no version could predict.
     """
 
     outputs: list[Output]
@@ -41,7 +41,6 @@ class Scored:
     routes: list[str]
     failures: Mapping[int, tuple[int, str]]
     counts: Mapping[tuple[int, str], int]
-    errors: int = 0
 
 
 def score_rows(
@@ -72,9 +71,9 @@ def score_rows(
             for row in rows:
                 failures[row] = (version, f"{type(error).__name__}: {error}")
                 versions[row], routes[row] = route.champion, "champion"
+        scores[rows] = score_of(found)
         for row, values in zip(rows, found, strict=True):
             outputs[row] = render(spec, one, values)
-            scores[row] = values if found.ndim == 1 else values.max()
     return Scored(outputs, scores, versions, routes, failures, Counter(zip(versions, routes, strict=True)))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.ratchet.errors import NotDeployedError, OverloadError
 from include.ratchet.features import OnlineScorer
@@ -21,7 +22,7 @@ from include.ratchet.serving.outputs import Scored, score_rows
 from include.ratchet.serving.payload import RowReader
 from include.ratchet.serving.recording import Masker, record_rows
 from include.ratchet.serving.requests import Answer, Request
-from include.ratchet.spec import Model, ModelKey
+from include.ratchet.spec import Model, ModelKey, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,19 @@ class ShadowTask:
     fitted: Fitted
     features: pa.Table
     records: pa.Table
-    task: str
+    spec: ModelSpec
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a batch: its records, each request's answer, and what is left to do in the shadow."""
 
+    spec: ModelSpec
+
     records: pa.Table
     answers: Sequence[tuple[Request, Answer]]
     shadows: Sequence[ShadowTask]
     rows_by_route: Mapping[tuple[int, str], int]
-    errors: int
 
 
 class Predictor:
@@ -138,14 +140,14 @@ class Predictor:
             self._masker,
         )
         return Outcome(
-            records, list(self._answer(requests, outputs, scored, is_stale, deployment)),
-            self._shadow(deployment, choices, features, records), scored.counts, scored.errors,
+            self.model.spec, records, list(self._answer(requests, outputs, scored, is_stale, deployment)),
+            self._shadow(deployment, choices, features, records), scored.counts,
         )  # fmt: skip
 
     def _find_stale(self, deployment: Deployment, features: pa.Table) -> npt.NDArray[np.bool_]:
         limit = deployment.scorer.histories.known_until + self.model.spec.serving.online.max_age
-        times = features["_prediction_time"].cast(pa.int64()).to_numpy()
-        return np.asarray(times > int(limit.timestamp() * 1_000_000))
+        times = features["_prediction_time"]
+        return np.asarray(pc.greater(times, pa.scalar(limit, times.type)).to_numpy())
 
     def _answer(
         self, requests: Sequence[Request], outputs: Sequence[dict[str, Any]], scored: Scored,
@@ -175,7 +177,7 @@ class Predictor:
         return [
             ShadowTask(
                 deployment.fitted[version], features.take(pa.array(rows)), records.take(pa.array(rows)),
-                self.model.spec.task,
+                self.model.spec,
             )
             for version, rows in found.items()
         ]  # fmt: skip

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from include.ratchet.errors import LogUnavailableError, NotDeployedError, OverloadError, RatchetError
+from include.ratchet.errors import NotDeployedError, OverloadError, RatchetError
 from include.ratchet.serving.batching import Batcher
 from include.ratchet.serving.config import ServingConfig
 from include.ratchet.serving.deployments import Deployments, Report
@@ -27,7 +27,8 @@ from include.ratchet.serving.recording import score_shadow
 from include.ratchet.serving.requests import Answer, Request
 from include.ratchet.serving.shipping import ship
 from include.ratchet.settings import Settings
-from include.ratchet.spec import ModelKey
+from include.ratchet.spec import ModelKey, find_models
+from include.ratchet.training.fit import score_of
 
 _log = logging.getLogger(__name__)
 _BATCH_ROWS = 256
@@ -127,6 +128,10 @@ class Service:
         table = feedback_table(predictor.model.spec, predictor.reader, said, datetime.now(UTC), caller)
         await asyncio.wrap_future(self.log.submit(Batch(predictor.key.model, "feedback", table)))
 
+    def model_names(self) -> list[str]:
+        """Every model that has a spec, loaded or not."""
+        return [folder.name for folder in find_models(self.settings.models_dir)]
+
     def is_recording(self) -> bool:
         """Whether the last thing that was to be recorded was."""
         return self.log.is_writable
@@ -196,8 +201,7 @@ class Service:
 
     def _finish(self, key: ModelKey, outcome: Outcome, recorded: Future[None]) -> None:
         error = recorded.exception()
-        predictor = self.deployments.find(key)
-        if error is not None and predictor and predictor.model.spec.serving.records.durability == "best_effort":
+        if error is not None and outcome.spec.serving.records.durability == "best_effort":
             self.metrics.unrecorded.labels(key.slug).inc(outcome.records.num_rows)
             error = None
         for request, answer in outcome.answers:
@@ -220,25 +224,23 @@ class Service:
     def _run_shadows(self) -> None:
         _use_one_thread()
         while (task := self._shadows.get()) is not None:
-            with suppress(LogUnavailableError, RatchetError):
+            with suppress(RatchetError):
                 self._run_shadow(task)
             self._shadow_rows -= task.records.num_rows
 
     def _run_shadow(self, task: ShadowTask) -> None:
-        model = str(task.records["model"][0])
-        spec = self.deployments.load(ModelKey(model)).model.spec
         started, error, scores, outputs = time.monotonic(), None, None, []
         try:
-            found = task.fitted.predict(task.features, task.task)
-            scores = found if found.ndim == 1 else found.max(axis=1)
-            outputs = [render(spec, task.fitted, values) for values in found]
+            found = task.fitted.predict(task.features, task.spec.task)
+            scores = score_of(found)
+            outputs = [render(task.spec, task.fitted, values) for values in found]
         except Exception as failure:  # recorded, and nobody's loss
             error = f"{type(failure).__name__}: {failure}"
         latency_ms = (time.monotonic() - started) * 1000
         rows = score_shadow(
             task.records, task.fitted.number, task.fitted.deployed_at, scores, outputs, error, latency_ms
         )
-        self.log.submit(Batch(model, "requests", rows)).result()
+        self.log.submit(Batch(task.spec.name, "requests", rows)).result()
 
     def _watch(self) -> None:
         self.log.probe()

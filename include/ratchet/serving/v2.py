@@ -14,7 +14,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from include.ratchet.serving.describe import schema_of
-from include.ratchet.serving.gate import Gate, Refusal, read_object
+from include.ratchet.serving.gate import Gate, Refusal, read_object, respond
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.predictor import Predictor
 from include.ratchet.serving.protocols import invalid, predict
@@ -49,18 +49,18 @@ def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/v2", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def get_server() -> Response:
         """What this server is."""
-        return _respond({"name": _NAME, "version": "1", "extensions": ["binary_tensor_data"]})
+        return respond({"name": _NAME, "version": "1", "extensions": ["binary_tensor_data"]})
 
     @app.get("/v2/health/live", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def is_live() -> Response:
         """Whether the service runs."""
-        return _respond({"live": True})
+        return respond({"live": True})
 
     @app.get("/v2/health/ready", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def is_ready() -> Response:
         """Whether it can record, and so answer."""
         is_ready = service.is_recording()
-        return _respond({"ready": is_ready}, 200 if is_ready else 503)
+        return respond({"ready": is_ready}, 200 if is_ready else 503)
 
 
 def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
@@ -74,22 +74,22 @@ def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
     @app.get("/v2/models/{model}", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def get_model(model: str, request: Request) -> Response:
         """A model's tensors and versions."""
-        return _respond(await describe(request, model, None))
+        return respond(await describe(request, model, None))
 
     @app.get("/v2/models/{model}/versions/{version}", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def get_version(model: str, version: str, request: Request) -> Response:
         """The same of one version."""
-        return _respond(await describe(request, model, _number(version)))
+        return respond(await describe(request, model, _number(version)))
 
     @app.get("/v2/models/{model}/ready", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def is_model_ready(model: str, request: Request) -> Response:
         """Whether a model can answer; it is loaded if it was not."""
-        return _respond({"name": (await describe(request, model, None))["name"], "ready": True})
+        return respond({"name": (await describe(request, model, None))["name"], "ready": True})
 
     @app.get("/v2/models/{model}/versions/{version}/ready", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
     async def is_version_ready(model: str, version: str, request: Request) -> Response:
         """Whether a version can answer; it is loaded if it was not."""
-        return _respond({"name": (await describe(request, model, _number(version)))["name"], "ready": True})
+        return respond({"name": (await describe(request, model, _number(version)))["name"], "ready": True})
 
 
 async def _infer(service: Service, gate: Gate, request: Request, model: str, version: int | None) -> Response:
@@ -173,7 +173,3 @@ def _number(version: str) -> int:
         message = f"no version {version[:40]!r}; expected a number, such as 3"
         raise Refusal(404, "unknown_version", message)
     return int(version)
-
-
-def _respond(content: Mapping[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")

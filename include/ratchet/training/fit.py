@@ -95,6 +95,11 @@ def predict(
     return _predict_blocks(estimator, filled, task, classes)[:rows]
 
 
+def score_of(predicted: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(n_rows,) of what `predict` gives, as records keep it: of several classes the likeliest one's probability."""
+    return predicted.max(axis=1) if predicted.ndim == 2 else predicted
+
+
 def _predict_blocks(
     estimator: Any, features: pd.DataFrame, task: str, classes: npt.NDArray[Any] | None
 ) -> npt.NDArray[np.float64]:

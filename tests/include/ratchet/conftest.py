@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from include.ratchet.data.connections import ConnectionInfo
+from include.ratchet.registry.database import engine_of, upgrade
+from include.ratchet.settings import Settings, read_settings
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,13 @@ def empty_database(postgres: ConnectionInfo) -> str:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return url.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def either_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """An installation whose database is the one of production, and one whose is a file."""
+    is_server = request.param == "postgresql"
+    url = request.getfixturevalue("empty_database") if is_server else f"sqlite:///{tmp_path}/ratchet.db"
+    upgrade(url)
+    yield read_settings({"RATCHET_HOME": str(tmp_path), "RATCHET_DATABASE_URL": url})
+    engine_of(url).dispose()

@@ -13,22 +13,15 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, metadata, upgrade
 from include.ratchet.registry.database import ledger as rows
 from include.ratchet.registry.ledger import CHAMPION, PREVIOUS, Entry
-from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 
 NOW = datetime(2020, 3, 1, tzinfo=UTC)
 KEY = ModelKey("m")
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
-def settings(request, tmp_path):
-    if request.param == "postgresql":
-        url = request.getfixturevalue("empty_database")
-    else:
-        url = f"sqlite:///{tmp_path}/ratchet.db"
-    upgrade(url)
-    yield read_settings({"RATCHET_HOME": str(tmp_path), "RATCHET_DATABASE_URL": url})
-    engine_of(url).dispose()
+@pytest.fixture
+def settings(either_database):
+    return either_database
 
 
 def promotion(version: int, as_of: datetime = NOW, key: ModelKey = KEY, kind="promotion") -> Entry:

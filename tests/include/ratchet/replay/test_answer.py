@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from include.ratchet.replay import answer
-from include.ratchet.replay.answer import recorded_features, same_bits, to_score
+from include.ratchet.replay.answer import recorded_features, same_bits
 from include.ratchet.replay.recompute import same_values
+from include.ratchet.training.fit import score_of
 from tests.include.ratchet.replay.lived import NAME
 
 pytestmark = pytest.mark.filterwarnings("default")  # the life of a model, as in pipeline/test_life.py
@@ -38,8 +39,8 @@ def test_columns_are_the_same_to_the_bit(one, other, expected):
 
 
 def test_recorded_score_is_of_the_likeliest_class():
-    assert to_score(np.array([[0.2, 0.8], [0.9, 0.1]])).tolist() == [0.8, 0.9]
-    assert to_score(np.array([0.3])).tolist() == [0.3]
+    assert score_of(np.array([[0.2, 0.8], [0.9, 0.1]])).tolist() == [0.8, 0.9]
+    assert score_of(np.array([0.3])).tolist() == [0.3]
 
 
 def test_feature_without_any_record_is_missing_in_its_type(lived):

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from include.ratchet.registry import ledger
-from include.ratchet.registry.database import engine_of, rollouts, upgrade
+from include.ratchet.registry.database import engine_of, rollouts
 from include.ratchet.registry.ledger import Entry
 from include.ratchet.rollout.routes import Choice, Route, bucket_of, read_routes
-from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 
 NOW = datetime(2020, 3, 1, tzinfo=UTC)
@@ -72,15 +71,9 @@ def test_every_mode_answers_as_it_says(route, below, above, versions):
     assert Route.from_dict(json.loads(json.dumps(route.to_dict()))) == route
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
-def settings(request, tmp_path):
-    if request.param == "postgresql":
-        url = request.getfixturevalue("empty_database")
-    else:
-        url = f"sqlite:///{tmp_path}/ratchet.db"
-    upgrade(url)
-    yield read_settings({"RATCHET_HOME": str(tmp_path), "RATCHET_DATABASE_URL": url})
-    engine_of(url).dispose()
+@pytest.fixture
+def settings(either_database):
+    return either_database
 
 
 def test_routes_of_all_models_are_one_query(settings):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from include.ratchet.serving.service import Service
 from include.ratchet.settings import Settings, read_settings
 from include.ratchet.spec import ModelKey
 from include.ratchet.spec.scaffold import make_model
+from tests.ports import free_port
 
 MODEL = "order_returns"
 KEY = ModelKey(MODEL)
@@ -133,13 +133,6 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Served]]
         served.client.close()
         server.should_exit = True
         thread.join(30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def set_route(settings: Settings, route: dict[str, Any] | None, champion: int | None = None) -> None:

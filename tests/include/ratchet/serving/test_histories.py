@@ -17,7 +17,7 @@ from include.ratchet.features import Histories
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.serving.histories import RedisStore, SqlStore
 from include.ratchet.spec import ModelKey
-from tests.include.ratchet.serving.conftest import free_port
+from tests.ports import free_port
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BUILT = Histories("d", NOW, NOW - timedelta(days=2), {

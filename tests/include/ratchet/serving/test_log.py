@@ -26,7 +26,8 @@ from include.ratchet.serving.log import Batch, RecordLog
 from include.ratchet.serving.shipping import ship
 from include.ratchet.settings import PROJECT
 from include.ratchet.spec import get_model
-from tests.include.ratchet.serving.conftest import AS_OF, MODEL, free_port, make_rows
+from tests.include.ratchet.serving.conftest import AS_OF, MODEL, make_rows
+from tests.ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("default")
 
