@@ -20,11 +20,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.orchestration.assets import champion_asset, data_asset
 from include.ratchet.orchestration.links import link_docs, link_version
+from include.ratchet.orchestration.tell import tell_verdict, warn_of_data
 
 if TYPE_CHECKING:
     from include.ratchet.pipeline.requests import TrainingRequest
     from include.ratchet.pipeline.workspace import Workspace
-    from include.ratchet.validation import ValidationReport
 
 Json = dict[str, Any]
 APPROVE, DECLINE = "Approve", "Decline"
@@ -65,7 +65,7 @@ def validate(model: str, landed: Json) -> Json:
     workspace = open_workspace()
     tell = partial(link_docs, settings=workspace.settings)
     reports = ingest.validate_landed(workspace, workspace.model(model), landed["keys"], _run_id(), tell)
-    _warn(workspace, model, reports)
+    warn_of_data(workspace, model, reports)
     return {**landed, "warned": sum(len(report.warned) for report in reports)}
 
 
@@ -136,7 +136,7 @@ def validate_snapshot(request: Json) -> Json:
     workspace = open_workspace()
     asked = _request(request)
     report = train.validate(workspace, asked, partial(link_docs, settings=workspace.settings))
-    _warn(workspace, asked.key.model, [report])
+    warn_of_data(workspace, asked.key.model, [report])
     return {"passed": report.passed, "warned": len(report.warned)}
 
 
@@ -191,7 +191,7 @@ def decide(request: Json) -> Json:
     verdict = judge.read_verdict(workspace, asked)
     logging.getLogger(__name__).info("verdict: %s\n%s", verdict.outcome, verdict.table())
     if verdict.outcome != "promote":
-        _tell(workspace, asked, verdict.outcome)
+        tell_verdict(workspace, asked, verdict.outcome)
     if verdict.outcome == "hold":
         message = f"held: {verdict.reason}"
         raise AirflowSkipException(message)
@@ -211,50 +211,13 @@ def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterato
     person = ((approval or {}).get("responded_by_user") or {}).get("name")
     if approval is not None and approval["chosen_options"] != [APPROVE]:
         result = judge.refuse(workspace, asked, actor=person or "nobody answered", reason="promotion was not approved")
-        _tell(workspace, asked, "declined")
+        tell_verdict(workspace, asked, "declined")
         raise AirflowSkipException(result.reason)
     result = judge.promote(workspace, asked, approved_by=person)
-    _tell(workspace, asked, "promote" if result.is_promoted else "started" if result.is_started else "hold")
+    tell_verdict(workspace, asked, "promote" if result.is_promoted else "started" if result.is_started else "hold")
     if not result.is_promoted:
         raise AirflowSkipException(result.reason)
     yield Metadata(champion_asset(asked.key.model), extra={**asdict(result), "segment": asked.key.segment})
-
-
-def _tell(workspace: Workspace, request: TrainingRequest, outcome: str) -> None:
-    """Say what came of a candidate, once."""
-    from include.ratchet.alerts.messages import verdict_message
-    from include.ratchet.alerts.outbox import tell
-    from include.ratchet.orchestration.notify import SlackSender, run_url
-    from include.ratchet.pipeline import judge
-    from include.ratchet.registry.versions import card_url
-
-    settings, spec = workspace.settings, workspace.model(request.key.model).spec
-    version = judge.registered(workspace, request)
-    targets = {
-        "run": run_url(settings.airflow_url, f"train_{spec.name}", request.training_id),
-        "version": version.url,
-        "model card": card_url(version, settings),
-    }
-    message = verdict_message(
-        spec, request.key, request.training_id, outcome, version.number, judge.read_verdict(workspace, request),
-        judge.read_report(workspace, request), targets,
-    )  # fmt: skip
-    outcome = tell(message, SlackSender(spec), settings, workspace.clock())
-    logging.getLogger(__name__).info("alert: %s", outcome)
-
-
-def _warn(workspace: Workspace, model: str, reports: Sequence[ValidationReport]) -> None:
-    """Say which expectations of severity `warn` did not hold, once a run and subject."""
-    from include.ratchet.alerts.messages import warning_message
-    from include.ratchet.alerts.outbox import tell
-    from include.ratchet.orchestration.notify import SlackSender, run_url
-
-    warned = [report for report in reports if report.warned]
-    if warned:
-        spec, context = workspace.model(model).spec, get_current_context()
-        url = run_url(workspace.settings.airflow_url, context["dag_run"].dag_id, _run_id())
-        message = warning_message(spec, _run_id(), warned, url)
-        tell(message, SlackSender(spec), workspace.settings, workspace.clock())
 
 
 def open_workspace() -> Workspace:
