@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from include.ratchet.errors import RatchetError
 from include.ratchet.serving import invocations, v2
-from include.ratchet.serving.describe import REFUSALS, SCHEMAS, describe_model, example_body, schema_of
+from include.ratchet.serving.describe import (
+    BODY_CALL,
+    CALL,
+    MODEL_CALL,
+    complete,
+    describe_model,
+    documented,
+    example_body,
+)
 from include.ratchet.serving.feedback import Feedback
 from include.ratchet.serving.gate import Gate, Refusal, refusal_of, respond
 from include.ratchet.serving.payload import Problem
-from include.ratchet.serving.protocols import invalid, predict
+from include.ratchet.serving.protocols import find, invalid, predict
 from include.ratchet.serving.service import Service
-from include.ratchet.spec import ModelKey
 
+_log = logging.getLogger(__name__)
 _FEEDBACK: TypeAdapter[list[Feedback]] = TypeAdapter(list[Feedback])
 _MOST_FEEDBACK = 1000
 
@@ -32,7 +44,7 @@ def create_app(service: Service, gate: Gate) -> FastAPI:
         service.close()
 
     app = FastAPI(
-        title="Ratchet's prediction service", version="1", lifespan=life, redoc_url=None, responses=REFUSALS,
+        title="Ratchet's prediction service", version="1", lifespan=life, redoc_url=None,
         description="Predictions that are routed, and recorded before they are answered.",
     )  # fmt: skip
     _add_models(app, service, gate)
@@ -42,26 +54,16 @@ def create_app(service: Service, gate: Gate) -> FastAPI:
     v2.add_routes(app, service, gate)
     invocations.add_routes(app, service, gate)
     _add_handlers(app)
-    _complete_schema(app)
+    generate = app.openapi
+    app.openapi = lambda: complete(  # type: ignore[method-assign]
+        generate(), service.deployments.all(), needs_key=gate.needs_key
+    )
     return app
 
 
-def _complete_schema(app: FastAPI) -> None:
-    """Add what bodies look like that routes read by themselves."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = generate()
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
 def _add_predict(app: FastAPI, service: Service, gate: Gate) -> None:
-    @app.post(
-        "/v1/models/{model}/predict", tags=["predict"], openapi_extra=schema_of("PredictRequest", "PredictAnswer")
-    )
+    @app.post("/v1/models/{model}/predict", tags=["predict"],
+              **documented("PredictAnswer", BODY_CALL, request="PredictRequest", takes_id=True))  # fmt: skip
     async def predict_rows(model: str, request: Request) -> Response:
         """Predict rows of named fields. A request that is sent again under the same id gets the recorded answer."""
         caller = gate.admit(request, "predict")
@@ -79,13 +81,13 @@ def _add_predict(app: FastAPI, service: Service, gate: Gate) -> None:
 
 
 def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:
-    @app.post("/v1/models/{model}/feedback", tags=["feedback"], status_code=202,
-              openapi_extra=schema_of("FeedbackRequest", "FeedbackAnswer", 202))  # fmt: skip
+    @app.post("/v1/models/{model}/feedback", tags=["feedback"],
+              **documented("FeedbackAnswer", BODY_CALL, request="FeedbackRequest", status=202))  # fmt: skip
     async def add_feedback(model: str, request: Request) -> Response:
         """Say how predictions turned out: labels, people's answers to deferred requests, and what did not help."""
         caller = gate.admit(request, "feedback")
         content = await gate.read_json(request)
-        predictor = await service.find(ModelKey(model))
+        predictor = await find(service, model)
         given = content.get("feedback")
         if not isinstance(given, list) or not 0 < len(given) <= _MOST_FEEDBACK or len(content) > 1:
             found = Problem(
@@ -93,7 +95,10 @@ def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:
             )
             raise invalid([found])
         try:
-            said = _FEEDBACK.validate_python(given)
+            # As JSON, strictly: "1" is no number, and an instant is text.
+            said = _FEEDBACK.validate_json(orjson.dumps(given), strict=True)
+        except orjson.JSONEncodeError as error:
+            raise Refusal(422, "nested_too_deep", str(error)) from error
         except ValidationError as error:
             raise invalid([
                 Problem(("feedback", *one["loc"]), repr(one["input"])[:80], one["msg"]) for one in error.errors()
@@ -106,29 +111,31 @@ def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:
 
 
 def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
-    @app.get("/v1/models", tags=["models"], openapi_extra=schema_of(None, "Models"))
+    @app.get("/v1/models", tags=["models"], **documented("Models", CALL))
     async def list_models(request: Request) -> Response:
         """Every model by name, and whether it is loaded."""
         gate.admit(request)
         loaded = {predictor.key.model for predictor in service.deployments.all()}
         return respond({"models": [{"name": name, "is_loaded": name in loaded} for name in service.model_names()]})
 
-    @app.get("/v1/models/{model}", tags=["models"], openapi_extra=schema_of(None, "Model"))
+    @app.get("/v1/models/{model}", tags=["models"], **documented("Model", MODEL_CALL))
     async def get_model(model: str, request: Request) -> Response:
         """What a model takes, which versions answer, and what its online features know."""
         gate.admit(request)
-        return respond(describe_model(await service.find(ModelKey(model))))
+        return respond(describe_model(await find(service, model)))
 
-    @app.get("/v1/models/{model}/example", tags=["models"], openapi_extra=schema_of(None, "PredictRequest"))
+    @app.get("/v1/models/{model}/example", tags=["models"], **documented("PredictRequest", MODEL_CALL))
     async def get_example(model: str, request: Request) -> Response:
         """A request of one row that a caller can start from."""
         gate.admit(request)
-        return respond(example_body(await service.find(ModelKey(model))))
+        return respond(example_body(await find(service, model)))
 
 
 def _add_operations(app: FastAPI, service: Service, gate: Gate) -> None:
-    @app.get("/metrics", tags=["operations"], openapi_extra={
-        "responses": {"200": {"description": "Counts", "content": {"text/plain; version=0.0.4": {}}}}})  # fmt: skip
+    answers = documented("Nothing", CALL)
+    answers["responses"].pop(200)
+
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse, **answers)
     async def metrics(request: Request) -> Response:
         """Counts, for Prometheus."""
         gate.admit(request)
@@ -139,6 +146,8 @@ def _add_operations(app: FastAPI, service: Service, gate: Gate) -> None:
 def _add_handlers(app: FastAPI) -> None:
     async def refuse(request: Request, error: Exception) -> Response:
         refusal = refusal_of(error)
+        if refusal.status == 500 and isinstance(error, RatchetError):  # of others the server itself says it
+            _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         path = request.url.path
         if path.startswith("/v2"):
             content: dict[str, Any] = {"error": refusal.message}
@@ -159,7 +168,7 @@ def _add_handlers(app: FastAPI) -> None:
         )
 
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
-        Refusal: refuse, HTTPException: refuse_route, Exception: refuse,
+        Refusal: refuse, RatchetError: refuse, RecursionError: refuse, HTTPException: refuse_route, Exception: refuse,
     }  # fmt: skip
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

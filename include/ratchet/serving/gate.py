@@ -13,11 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from include.ratchet.errors import (
+    LedgerConflictError,
     LogUnavailableError,
     ModelNotFoundError,
     NotDeployedError,
+    NothingToRevertError,
     OverloadError,
     RatchetError,
+    RegistryUnavailableError,
+    RolloutError,
     VersionNotFoundError,
 )
 from include.ratchet.serving.config import ServingConfig
@@ -52,6 +56,11 @@ _STATUS: tuple[tuple[type[Exception], int, str, dict[str, str]], ...] = (
     (NotDeployedError, 409, "not_deployed", {}),
     (OverloadError, 503, "overloaded", {"Retry-After": "1"}),
     (LogUnavailableError, 503, "not_recorded", {"Retry-After": "5"}),
+    (RegistryUnavailableError, 503, "no_registry", {"Retry-After": "10"}),
+    (NothingToRevertError, 409, "nothing_to_revert", {}),
+    (RolloutError, 409, "no_such_step", {}),
+    (LedgerConflictError, 409, "moved", {}),
+    (RecursionError, 422, "nested_too_deep", {}),
 )
 
 
@@ -63,7 +72,7 @@ def refusal_of(error: Exception) -> Refusal:
         if isinstance(error, kind):
             return Refusal(status, code, str(error), headers=headers)
     word = str(error) if isinstance(error, RatchetError) else type(error).__name__
-    return Refusal(500, "failed", f"the prediction failed ({word}); the service's log says more")
+    return Refusal(500, "failed", f"the request failed ({word}); the service's log says more")
 
 
 class Gate:
@@ -72,6 +81,11 @@ class Gate:
     def __init__(self, config: ServingConfig, keyring: Keyring) -> None:
         self._config, self._keyring = config, keyring
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether callers need an API key."""
+        return self._config.auth == "on"
 
     def admit(self, request: Request, *scopes: str) -> str:
         """The caller's name.

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from include.ratchet.serving.describe import schema_of
+from include.ratchet.serving.describe import BODY_CALL, documented
 from include.ratchet.serving.gate import Gate, Refusal, respond
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import invalid, predict
@@ -18,17 +18,18 @@ from include.ratchet.serving.service import Service
 from include.ratchet.spec import ModelSpec
 
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_INVOKE = documented("InvocationAnswer", BODY_CALL, request="Invocation", refusal="RefusalMlflow", takes_id=True)
 
 
 def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
     """Add the formats to an application."""
 
-    @app.get("/ping", tags=["mlflow"], openapi_extra=schema_of(None, "Anything"))
+    @app.get("/ping", tags=["mlflow"], **documented("Nothing", unready="Nothing"))
     async def ping() -> Response:
         """Whether the service can answer."""
         return respond({}, 200 if service.is_recording() else 503)
 
-    @app.post("/invocations", tags=["mlflow"], openapi_extra=schema_of("Invocation", "InvocationAnswer"))
+    @app.post("/invocations", tags=["mlflow"], **_INVOKE)
     async def invoke_only(request: Request) -> Response:
         """Predict by the only model that there is; with several, name one: /v1/models/{model}/invocations."""
         names = service.model_names()
@@ -37,8 +38,7 @@ def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
             raise Refusal(404, "unknown_model", message)
         return await _invoke(service, gate, request, names[0])
 
-    @app.post("/v1/models/{model}/invocations", tags=["mlflow"],
-              openapi_extra=schema_of("Invocation", "InvocationAnswer"))  # fmt: skip
+    @app.post("/v1/models/{model}/invocations", tags=["mlflow"], **_INVOKE)
     async def invoke(model: str, request: Request) -> Response:
         """Predict rows in one of MLflow's formats."""
         return await _invoke(service, gate, request, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from include.ratchet.spec import ModelKey, ModelSpec
 
 _SHOWN = 100
 """Problems that are told of one request; of more, how many there are."""
-_ID_LENGTH = 200
+_ID_LENGTH, _NAME_LENGTH = 200, 63
+TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
+"""Text without control characters, which not every store of it takes."""
 
 
 async def predict(
@@ -32,12 +35,13 @@ async def predict(
     # A name that is none must not become a label of its own for each caller that invents one.
     label, status = "unknown", 500
     try:
-        predictor = await service.find(ModelKey(model))
+        predictor = await find(service, model)
         label = predictor.key.slug
         number = await _pin(service, predictor, version)
         read = _read(predictor, rows)
+        given_id = read_text("request_id", request_id)
         request = make_request(
-            predictor.model.spec, read, rows, given_id=_read_id(request_id), received_at=received_at, started=started,
+            predictor.model.spec, read, rows, given_id=given_id, received_at=received_at, started=started,
             caller=caller, version=number,
         )  # fmt: skip
         answer = await service.predict(predictor, request)
@@ -50,6 +54,29 @@ async def predict(
         service.metrics.requests.labels(label, protocol, status).inc()
         service.metrics.latency.labels(label).observe(time.monotonic() - started)
     return predictor, answer
+
+
+async def find(service: Service, model: str) -> Predictor:
+    """A model by its name in a path.
+
+    Raises:
+        Refusal: no model can have that name.
+        ModelNotFoundError: there is no such model.
+        NotDeployedError: it cannot answer yet.
+    """
+    return await service.find(read_key(model))
+
+
+def read_key(model: str) -> ModelKey:
+    """The key of a model's name in a path.
+
+    Raises:
+        Refusal: no model can have that name.
+    """
+    if len(model) > _NAME_LENGTH:
+        message = f"no model {model[:_NAME_LENGTH]!r}..., which is longer than any name"
+        raise Refusal(404, "unknown_model", message)
+    return ModelKey(model)
 
 
 def invalid(problems: Sequence[Problem]) -> Refusal:
@@ -109,10 +136,15 @@ async def _pin(service: Service, predictor: Predictor, version: Any) -> int | No
     return version
 
 
-def _read_id(given: Any) -> str | None:
+def read_text(name: str, given: Any, length: int = _ID_LENGTH) -> str | None:
+    """A field that is text, None if it was left out.
+
+    Raises:
+        Refusal: it is no text, or too long.
+    """
     if given is None:
         return None
-    if not isinstance(given, str) or not 0 < len(given) <= _ID_LENGTH or not given.isprintable():
-        expected = f"text of 1 to {_ID_LENGTH} printable characters"
-        raise invalid([Problem(("request_id",), repr(given)[:80], expected)])
+    if not isinstance(given, str) or len(given) > length or not re.search(TEXT_PATTERN, given):
+        expected = f"text of 1 to {length} printable characters"
+        raise invalid([Problem((name,), repr(given)[:80], expected)])
     return given

@@ -22,6 +22,9 @@ _NUMPY = {
 }  # fmt: skip
 
 
+INPUT_TYPES = ("BYTES", *_NUMPY)
+
+
 def read_rows(inputs: Any, binary: bytes) -> list[dict[str, Any]]:
     """Rows of named fields out of tensors of shape [n] or [n, 1]; NaN stands for a value that is missing.
 
@@ -37,11 +40,11 @@ def read_rows(inputs: Any, binary: bytes) -> list[dict[str, Any]]:
         if not isinstance(tensor, dict) or not isinstance(tensor.get("name"), str):
             raise invalid([Problem(where, repr(tensor)[:80], "a tensor with name, shape, datatype and data")])
         name, count, kind = tensor["name"], _count(tensor, where), tensor.get("datatype")
-        if kind != "BYTES" and kind not in _NUMPY:
-            raise invalid([Problem((*where, "datatype"), repr(kind), f"BYTES, {', '.join(_NUMPY)}")])
+        if kind not in INPUT_TYPES:
+            raise invalid([Problem((*where, "datatype"), repr(kind)[:80], ", ".join(INPUT_TYPES))])
         if name in columns:
             raise invalid([Problem((*where, "name"), repr(name), "a name that no other tensor has")])
-        size = (tensor.get("parameters") or {}).get("binary_data_size")
+        size = read_parameters(tensor, where).get("binary_data_size")
         if size is None:
             columns[name] = _read_json(tensor.get("data"), count, where)
         else:
@@ -55,6 +58,30 @@ def read_rows(inputs: Any, binary: bytes) -> list[dict[str, Any]]:
         {name: values[row] for name, values in columns.items() if not _is_missing(values[row])}
         for row in range(lengths.pop())
     ]
+
+
+def read_parameters(content: Mapping[str, Any], where: tuple[str | int, ...] = ()) -> Mapping[str, Any]:
+    """The parameters of a request, a tensor or an output, of which there may be none.
+
+    Raises:
+        Refusal: they are no object.
+    """
+    given = content.get("parameters", {})
+    if not isinstance(given, dict):
+        raise invalid([Problem((*where, "parameters"), repr(given)[:80], "an object")])
+    return given
+
+
+def read_flag(parameters: Mapping[str, Any], name: str, where: tuple[str | int, ...] = ()) -> bool | None:
+    """A parameter that is true or false, None if it was left out.
+
+    Raises:
+        Refusal: it is neither.
+    """
+    given = parameters.get(name)
+    if given is not None and not isinstance(given, bool):
+        raise invalid([Problem((*where, "parameters", name), repr(given)[:80], "true or false")])
+    return given
 
 
 def write_outputs(

@@ -6,26 +6,30 @@ https://github.com/kserve/open-inference-protocol/blob/main/specification/protoc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from include.ratchet.serving.describe import schema_of
+from include.ratchet.serving.describe import BODY_CALL, MODEL_CALL, documented
 from include.ratchet.serving.gate import Gate, Refusal, read_object, respond
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.predictor import Predictor
-from include.ratchet.serving.protocols import invalid, predict
+from include.ratchet.serving.protocols import find, invalid, predict
 from include.ratchet.serving.requests import Answer
 from include.ratchet.serving.service import Service
-from include.ratchet.serving.tensors import DATATYPES, read_rows, write_outputs
-from include.ratchet.spec import ModelKey, ModelSpec
+from include.ratchet.serving.tensors import DATATYPES, read_flag, read_parameters, read_rows, write_outputs
+from include.ratchet.spec import ModelSpec
 
 _HEADER = "inference-header-content-length"
 _NAME = "ratchet"
 _TAG: list[str | Enum] = ["v2"]
+_INFER = documented("InferAnswer", BODY_CALL, request="InferRequest", refusal="RefusalV2")
+_INFER["responses"][200]["content"]["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+_TENSORS = documented("Tensors", MODEL_CALL, refusal="RefusalV2")
+_READY = documented("Ready", MODEL_CALL, refusal="RefusalV2")
 
 
 def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
@@ -33,30 +37,29 @@ def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
     _add_health(app, service)
     _add_models(app, service, gate)
 
-    @app.post("/v2/models/{model}/infer", tags=_TAG, openapi_extra=schema_of("InferRequest", "InferAnswer"))
+    @app.post("/v2/models/{model}/infer", tags=_TAG, **_INFER)
     async def infer(model: str, request: Request) -> Response:
         """Predict rows given as tensors, one for each field."""
         return await _infer(service, gate, request, model, None)
 
-    @app.post("/v2/models/{model}/versions/{version}/infer", tags=_TAG,
-              openapi_extra=schema_of("InferRequest", "InferAnswer"))  # fmt: skip
+    @app.post("/v2/models/{model}/versions/{version}/infer", tags=_TAG, **_INFER)
     async def infer_version(model: str, version: str, request: Request) -> Response:
         """The same, by one version, whatever the route says."""
         return await _infer(service, gate, request, model, _number(version))
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/v2", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2", tags=_TAG, **documented("Server"))
     async def get_server() -> Response:
         """What this server is."""
         return respond({"name": _NAME, "version": "1", "extensions": ["binary_tensor_data"]})
 
-    @app.get("/v2/health/live", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2/health/live", tags=_TAG, **documented("Live"))
     async def is_live() -> Response:
         """Whether the service runs."""
         return respond({"live": True})
 
-    @app.get("/v2/health/ready", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2/health/ready", tags=_TAG, **documented("Ready", unready="Ready"))
     async def is_ready() -> Response:
         """Whether it can record, and so answer."""
         is_ready = service.is_recording()
@@ -66,27 +69,27 @@ def _add_health(app: FastAPI, service: Service) -> None:
 def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
     async def describe(request: Request, model: str, version: int | None) -> dict[str, Any]:
         gate.admit(request)
-        predictor = await service.find(ModelKey(model))
+        predictor = await find(service, model)
         if version is not None:
             await service.load_pinned(predictor, version)
         return _describe(predictor)
 
-    @app.get("/v2/models/{model}", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2/models/{model}", tags=_TAG, **_TENSORS)
     async def get_model(model: str, request: Request) -> Response:
         """A model's tensors and versions."""
         return respond(await describe(request, model, None))
 
-    @app.get("/v2/models/{model}/versions/{version}", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2/models/{model}/versions/{version}", tags=_TAG, **_TENSORS)
     async def get_version(model: str, version: str, request: Request) -> Response:
         """The same of one version."""
         return respond(await describe(request, model, _number(version)))
 
-    @app.get("/v2/models/{model}/ready", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2/models/{model}/ready", tags=_TAG, **_READY)
     async def is_model_ready(model: str, request: Request) -> Response:
         """Whether a model can answer; it is loaded if it was not."""
         return respond({"name": (await describe(request, model, None))["name"], "ready": True})
 
-    @app.get("/v2/models/{model}/versions/{version}/ready", tags=_TAG, openapi_extra=schema_of(None, "Anything"))
+    @app.get("/v2/models/{model}/versions/{version}/ready", tags=_TAG, **_READY)
     async def is_version_ready(model: str, version: str, request: Request) -> Response:
         """Whether a version can answer; it is loaded if it was not."""
         return respond({"name": (await describe(request, model, _number(version)))["name"], "ready": True})
@@ -96,11 +99,12 @@ async def _infer(service: Service, gate: Gate, request: Request, model: str, ver
     caller = gate.admit(request, "predict")
     content, binary = _split(await gate.read_body(request), request.headers.get(_HEADER))
     rows = read_rows(content.get("inputs"), binary)
+    requested = _requested(content, _outputs((await find(service, model)).model.spec))
+    given = content.get("id")
     predictor, answer = await predict(
-        service, "v2", model, rows, caller=caller, request_id=content.get("id") or None, version=version
+        service, "v2", model, rows, caller=caller, request_id=None if given == "" else given, version=version
     )
-    columns = _columns(predictor.model.spec, answer)
-    tensors, out = write_outputs(columns, _requested(content, list(columns)))
+    tensors, out = write_outputs(_columns(predictor.model.spec, answer), requested)
     found = {
         "model_name": model, "model_version": str(answer.content["predictions"][0]["version"]),
         "id": answer.content["request_id"], "outputs": tensors,
@@ -120,24 +124,23 @@ def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
     return read_object(body[: int(header)]), body[int(header) :]
 
 
-def _requested(content: Mapping[str, Any], known: Sequence[str]) -> dict[str, bool]:
+def _requested(content: Mapping[str, Any], known: Collection[str]) -> dict[str, bool]:
     """Which outputs, and whether in binary."""
-    default = bool(_parameters(content).get("binary_data_output"))
-    asked = content.get("outputs")
+    default = read_flag(read_parameters(content), "binary_data_output") or False
+    asked = content.get("outputs", [])
+    if not isinstance(asked, list):
+        raise invalid([Problem(("outputs",), repr(asked)[:80], f"a list of some of {', '.join(known)}")])
     if not asked:
         return dict.fromkeys(known, default)
     found = {}
-    for number, output in enumerate(asked if isinstance(asked, list) else [asked]):
+    for number, output in enumerate(asked):
         name = output.get("name") if isinstance(output, dict) else None
-        if name not in known:
-            raise invalid([Problem(("outputs", number, "name"), repr(name)[:80], f"one of {', '.join(known)}")])
-        found[str(name)] = bool(_parameters(output).get("binary_data", default))
+        where = ("outputs", number)
+        if not isinstance(name, str) or name not in known:
+            raise invalid([Problem((*where, "name"), repr(name)[:80], f"one of {', '.join(known)}")])
+        is_binary = read_flag(read_parameters(output, where), "binary_data", where)
+        found[name] = default if is_binary is None else is_binary
     return found
-
-
-def _parameters(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    given = content.get("parameters")
-    return given if isinstance(given, dict) else {}
 
 
 def _columns(spec: ModelSpec, answer: Answer) -> dict[str, list[Any]]:
@@ -152,19 +155,24 @@ def _columns(spec: ModelSpec, answer: Answer) -> dict[str, list[Any]]:
     return {"class": [str(one.get("class", "")) for one in predictions], "probabilities": shares, **common}
 
 
+def _outputs(spec: ModelSpec) -> dict[str, tuple[str, list[int]]]:
+    """Datatype and shape of every output, by name."""
+    own = {
+        "binary": {"score": ("FP64", [-1])},
+        "regression": {"value": ("FP64", [-1])},
+        "multiclass": {"class": ("BYTES", [-1]), "probabilities": ("FP64", [-1, -1])},
+    }[spec.task]
+    return {**own, "version": ("INT32", [-1]), "route": ("BYTES", [-1])}
+
+
 def _describe(predictor: Predictor) -> dict[str, Any]:
-    outputs = {
-        "binary": [("score", "FP64", [-1])],
-        "regression": [("value", "FP64", [-1])],
-        "multiclass": [("class", "BYTES", [-1]), ("probabilities", "FP64", [-1, -1])],
-    }[predictor.model.spec.task]
-    tensors = [*outputs, ("version", "INT32", [-1]), ("route", "BYTES", [-1])]
+    tensors = _outputs(predictor.model.spec).items()
     return {
         "name": predictor.key.model,
         "versions": [str(number) for number in sorted(predictor.deployment.fitted)],
         "platform": _NAME,
         "inputs": [{"name": f.name, "datatype": DATATYPES[f.type], "shape": [-1]} for f in predictor.reader.fields],
-        "outputs": [{"name": name, "datatype": kind, "shape": shape} for name, kind, shape in tensors],
+        "outputs": [{"name": name, "datatype": kind, "shape": shape} for name, (kind, shape) in tensors],
     }
 
 

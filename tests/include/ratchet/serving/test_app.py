@@ -144,6 +144,20 @@ def test_what_is_no_request_is_refused(serve, content, status, words):
     assert words in answer.text
 
 
+@pytest.mark.parametrize("depth", [300, 1000])
+@pytest.mark.parametrize("call", ["predict", "feedback", "invocations", "infer"])
+def test_what_is_nested_too_deep_is_refused(serve, call, depth):
+    name = {"predict": "rows", "feedback": "feedback", "invocations": "instances", "infer": "inputs"}[call]
+    content = f'{{"{name}": [{"[" * depth}{"]" * depth}]}}'
+    protocol = "v2" if call == "infer" else "v1"
+    assert serve().client.post(f"/{protocol}/models/{MODEL}/{call}", content=content).status_code == 422
+
+
+def test_name_that_no_model_can_have_is_unknown(serve):
+    answer = serve().client.get(f"/v1/models/{'a' * 300}")
+    assert (answer.status_code, answer.json()["error"]) == (404, "unknown_model")
+
+
 def test_unknown_model_and_version_are_named(serve):
     served = serve()
     answer = served.client.post("/v1/models/order_return/predict", json={"rows": make_rows()})

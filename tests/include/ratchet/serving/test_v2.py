@@ -98,9 +98,32 @@ def test_errors_are_the_protocols(triton):
         ({"inputs": [{"name": "price", "shape": [1], "datatype": "FP63", "data": [1]}]}, "FP64"),
         ({"inputs": [{"name": "price", "shape": [1], "datatype": "FP64", "parameters": {"binary_data_size": 8}}]},
          "8 bytes of binary data"),
+        ({"inputs": [{"name": "price", "shape": [1], "datatype": "FP64", "data": [1], "parameters": [8]}]},
+         "inputs.0.parameters: found [8]; expected an object"),
     ],
 )  # fmt: skip
 def test_wrong_tensor_is_said(serve, body, words):
     answer = serve().client.post(f"/v2/models/{MODEL}/infer", json=body)
     assert answer.status_code == 422
     assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"outputs": [{"name": {}}]}, "outputs.0.name: found {}; expected one of score, version, route"),
+        ({"outputs": "score"}, "outputs: found 'score'; expected a list of some of score, version, route"),
+        (
+            {"parameters": {"binary_data_output": "no"}},
+            "parameters.binary_data_output: found 'no'; expected true or false",
+        ),
+    ],
+)
+def test_output_that_cannot_be_given_is_refused_before_anything_is_recorded(serve, more, words):
+    served = serve()
+    (row,) = make_rows(1)
+    inputs = [{"name": name, "shape": [1], "datatype": "BYTES", "data": [value]} for name, value in row.items()]
+    answer = served.client.post(f"/v2/models/{MODEL}/infer", json={"inputs": inputs, **more})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == words
+    assert served.service.log.waiting().rows == 0
