@@ -1,4 +1,4 @@
-"""A whole stack: PostgreSQL, MLflow, Airflow's scheduler, two models of flights, and a Slack that listens."""
+"""A whole stack: PostgreSQL, MLflow, Airflow's scheduler, models of flights, and a Slack that listens."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     mild = {"min_metric": 0.5, "beats_baseline": -0.5, "margin": 0.5, "max_slice_drop": None, "max_ece": None}
     add_model(models, "flight_delay", gates=mild)
     add_model(models, "flight_strict", gates={"min_metric": 0.99}, schedule={"deadline": "0m"})
-    add_model(models, "flight_approved", gates={**mild, "approval": {"required": True, "timeout": "1h"}})
+    approval = {"required": True, "timeout": "1h"}
+    add_model(models, "flight_approved", gates={**mild, "approval": approval})
+    quick = {"strategy": "canary", "steps": [50, 100], "min_rows": 300, "min_time": "12h", "margin": 0.5}
+    add_model(models, "flight_handed", gates=mild, rollout={**quick, "approval": approval})
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))
     }
@@ -109,6 +112,7 @@ def add_model(models: Path, name: str, **changes: dict[str, Any]) -> None:
     training["split"] |= {"validation": "7d", "test": "7d"}
     training["search"] |= {"trials": 4, "strategy": "random"}
     del training["candidates"]["hist_boosting"]
+    spec["rollout"] = {"strategy": "direct"}
     for section, values in changes.items():
         spec[section] = {**spec.get(section, {}), **values}
     (models / name / "model.yaml").write_text(yaml.safe_dump(spec))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -12,11 +13,17 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from include.ratchet.cli.live import Life
+from include.ratchet.cli.runs import Runs
+from include.ratchet.cli.traffic import read_questions
+from include.ratchet.data.connections import EnvironmentConnections
+from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import StackError
+from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.versions import find_by_training
-from include.ratchet.spec import ModelKey, get_model
+from include.ratchet.spec import ModelKey, get_model, partition_of, partitions_between
 from include.ratchet.stack.backfill import backfill_model
 from include.ratchet.stack.client import FINISHED
 from include.ratchet.stack.control import read_status
@@ -27,6 +34,7 @@ pytestmark = pytest.mark.system
 KEY = ModelKey("flight_delay")
 WEEKS = {"first": "2013-01-01", "last": "2013-02-04"}
 AS_OF = "2013-02-05"
+LIVE_DAYS = ("2013-02-05", "2013-02-08")
 
 
 def champion(stack):
@@ -208,13 +216,73 @@ def test_lost_event_is_caught_up_from_the_ledger(stack):
 
 
 def test_revert_goes_back_to_the_previous_champion(stack):
-    from include.ratchet.data.connections import EnvironmentConnections
     from include.ratchet.pipeline.revert import revert
-    from include.ratchet.pipeline.workspace import Workspace
 
     workspace = Workspace(stack.settings, EnvironmentConnections({}), lambda: datetime.now(UTC))
     back = revert(workspace, KEY, actor="a test", reason="complaints")
     assert champion(stack) == mlflow_champion(stack) == back.after != back.before
+
+
+def approve_when_asked(stack, dag_id, timeout_s=400):
+    """Say yes in Airflow to the first run that asks for a person's word."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        for run in stack.client.pages(f"/dags/{dag_id}/dagRuns", "dag_runs"):
+            run_id = run["dag_run_id"]
+            if stack.tasks(dag_id, run_id).get("approve", {}).get("state") == "awaiting_input":
+                path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+                with suppress(StackError):
+                    stack.client.request("PATCH", path, json={"chosen_options": ["Approve"], "params_input": {}})
+                    return run_id
+        time.sleep(1)
+    raise AssertionError(dag_id)
+
+
+def test_days_of_traffic_hand_a_version_over(stack):
+    """Live requests and labels, a retraining, shadow, canary, a person's word, promotion, revert and replay."""
+    name, key = "flight_handed", ModelKey("flight_handed")
+    stack.run(f"ingest_{name}", WEEKS)
+    stack.run(f"train_{name}", {"as_of": AS_OF})
+    model = get_model(stack.settings.models_dir, name)
+    workspace = Workspace(stack.settings, EnvironmentConnections({}), lambda: datetime.now(UTC))
+    days = list(partitions_between(model.spec, *(partition_of(model.spec, day) for day in LIVE_DAYS)))
+    runs = Runs(stack.client, stack.layout, time.monotonic())
+    life = Life(runs, workspace, model, days, LIVE_DAYS[0], read_questions(workspace, model, days))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(approve_when_asked, stack, f"rollout_{name}")
+        found = life.live()
+    asked.result()
+    assert found["requests"] == len(life.questions) > 3000
+    assert found["labels"] == found["by_version"]["1"]["labelled"] + found["by_version"]["2"]["labelled"]
+    stages = [(one["action"], one["stage"]) for one in found["rollout"]]
+    assert stages == [("advance", "canary 50 %"), ("ask", "canary 50 %"), ("finish", "canary 100 %")], found["rollout"]
+    kinds = [entry.kind for entry in ledger.history(key, stack.settings)]
+    assert kinds.count("promotion") == 2
+    assert kinds[-1] == "revert"
+    assert ledger.read_aliases(key, stack.settings)[ledger.CHAMPION].version == 1
+    assert mlflow_champion(stack, name) == 1
+    assert found["reverted"]["seconds"] < 2
+    assert found["replayed"]["is_identical"]
+    assert len(stack.slack.about(f"{name}: version 2 is the new champion")) == 1
+    records = RecordTable(stack.settings, model, "requests").between(
+        days[0].start, days[-1].end, ["request_id", "route"]
+    )
+    answered = [row["request_id"] for row in records.to_pylist() if row["route"] != "shadow"]
+    assert set(answered) >= {question.id for question in life.questions}
+
+
+def test_records_are_kept_scored_and_replayed_in_airflow(stack):
+    name, (first, last) = "flight_handed", LIVE_DAYS
+    model = get_model(stack.settings.models_dir, name)
+    stack.run(f"record_{name}", {})
+    run_id = stack.run(f"score_{name}", {"first": first, "last": first})
+    assert stack.tasks(f"score_{name}", run_id)["publish"]["state"] == "success"
+    scored = RecordTable(stack.settings, model, "scores").row_counts()
+    assert scored == {first: Table(stack.settings, name, name).row_counts()[first]}
+    run_id = stack.run(f"replay_{name}", {"from": first, "to": last, "with_version": 2})
+    report = stack.client.xcom(f"replay_{name}", run_id, "replay")
+    assert report["is_identical"]
+    assert report["what_if"]
 
 
 def test_stopping_leaves_nothing_behind(stack):
