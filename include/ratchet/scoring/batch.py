@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -28,8 +31,8 @@ from include.ratchet.registry.ledger import CHAMPION
 from include.ratchet.registry.lineage import hash_code, hash_lock
 from include.ratchet.registry.versions import Version, get_version, load_estimator
 from include.ratchet.scoring.records import RecordWriter, record_schema
-from include.ratchet.scoring.spool import spool
-from include.ratchet.scoring.stream import group_partitions, read_chunks
+from include.ratchet.scoring.spool import Spool
+from include.ratchet.scoring.stream import ahead, group_partitions, read_chunks
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, partition_of
 from include.ratchet.training.fit import predict, steady
@@ -120,10 +123,18 @@ def score_partitions(
         raise PartitionUnavailableError(message)
     unavailable = tuple(name for name in dict.fromkeys(partitions) if name not in present)
     with closing(_Scoring(workspace, model, version, chunk_rows)) as scoring:
-        for group in group_partitions(present, COMMIT_ROWS):
-            scoring.score(group)
-            progress("score", scoring.done, len(present))
+        for done in scoring.score(group_partitions(present, COMMIT_ROWS)):
+            progress("score", done, len(present))
         return scoring.report(unavailable)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some rows of a group of partitions."""
+
+    keys: tuple[str, ...]
+    rows: pa.Table
+    features: pa.Table
 
 
 class _Scoring:
@@ -146,16 +157,18 @@ class _Scoring:
         self._unchanged: dict[str, None] = {}
         self._scorer: Scorer | None = None
 
-    @property
-    def done(self) -> int:
-        """Partitions so far."""
-        return len(self._scored) + len(self._unchanged)
+    def score(self, groups: Iterable[Sequence[str]]) -> Iterator[int]:
+        """Score groups of partitions, each replaced in one commit; yields how many partitions are done.
 
-    def score(self, keys: Sequence[str]) -> None:
-        """Score some partitions and replace them in one commit, again for as long as another writer is faster."""
-        written = retry_commits(lambda: self._attempt(keys), self._target.name)
-        self._scored |= dict.fromkeys(written)
-        self._unchanged |= dict.fromkeys(key for key in keys if key not in written)
+        Three things go on at once: the features of a chunk, the answers to the one before, and the commit of those
+        before that.
+        """
+        for keys, spool in ahead(self._spool(ahead(self._read(groups)))):
+            with closing(spool):
+                written = retry_commits(partial(self._commit, keys, spool), self._target.name)
+            self._scored |= dict.fromkeys(written)
+            self._unchanged |= dict.fromkeys(key for key in keys if key not in written)
+            yield len(self._scored) + len(self._unchanged)
 
     def report(self, unavailable: tuple[str, ...]) -> ScoringReport:
         """What became of them."""
@@ -179,28 +192,42 @@ class _Scoring:
         if self._scorer is not None:
             self._scorer.close()
 
-    def _attempt(self, keys: Sequence[str]) -> tuple[str, ...]:
+    def _read(self, groups: Iterable[Sequence[str]]) -> Iterator[_Chunk]:
+        """The rows of what is not there yet, with their features; a group without rows to score gives none."""
         delta = self._target.open()
-        stale = tuple(key for key in keys if read_mark(delta, _mark_name(key)) != self._mark)
-        if not stale:
+        for keys in groups:
+            stale = self._find_stale(delta, keys)
+            self._unchanged |= dict.fromkeys(key for key in keys if key not in stale)
+            if stale:
+                for rows in read_chunks(self._model, self._source, stale, self._chunk_rows):
+                    yield _Chunk(stale, rows, self._features(rows))
+
+    def _spool(self, chunks: Iterator[_Chunk]) -> Iterator[tuple[tuple[str, ...], Spool]]:
+        """The records of each group on the disk."""
+        folder = self._workspace.settings.home / "spill"
+        for keys, group in groupby(chunks, attrgetter("keys")):
+            yield keys, Spool(record_schema(self._model), self._answer(group), folder)
+
+    def _answer(self, chunks: Iterable[_Chunk]) -> Iterator[pa.RecordBatch]:
+        for chunk in chunks:
+            frame = features_frame(chunk.features, self._needed)
+            with steady(self._model):
+                scores = predict(self._estimator, frame, self._model.spec.task)
+            yield from self._records.write(chunk.rows, chunk.features, scores).to_batches()
+
+    def _commit(self, keys: tuple[str, ...], spool: Spool) -> tuple[str, ...]:
+        """Replace partitions, unless another run was faster with the same; returns those that were."""
+        delta = self._target.open()
+        if not self._find_stale(delta, keys):
             return ()
         about = {"version": str(self._version), "as_of": self._version.as_of.isoformat(),
                  "sources": json.dumps(self._versions)}  # fmt: skip
-        marks = {_mark_name(key): self._mark for key in stale}
-        folder = self._workspace.settings.home / "spill"
-        with spool(record_schema(self._model), self._stream(stale), folder) as records:
-            self._target.commit(delta, records, stale, about, marks)
-        return stale
+        with spool.open() as records:
+            self._target.commit(delta, records, keys, about, {_mark_name(key): self._mark for key in keys})
+        return keys
 
-    def _stream(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Records of some partitions, chunk by chunk."""
-        for rows in read_chunks(self._model, self._source, keys, self._chunk_rows):
-            features = self._features(rows)
-            frame = features_frame(features, self._needed)
-            with steady(self._model):
-                scores = predict(self._estimator, frame, self._model.spec.task)
-            records = self._records.write(rows, features, scores)
-            yield from records.to_batches()
+    def _find_stale(self, delta: Any | None, keys: Sequence[str]) -> tuple[str, ...]:
+        return tuple(key for key in keys if read_mark(delta, _mark_name(key)) != self._mark)
 
     def _features(self, rows: pa.Table) -> pa.Table:
         if self._scorer is None:

@@ -15,21 +15,33 @@ from pathlib import Path
 import pyarrow as pa
 
 
-@contextmanager
-def spool(schema: pa.Schema, batches: Iterable[pa.RecordBatch], folder: Path) -> Iterator[pa.RecordBatchReader]:
-    """The batches, made to the last one, as a reader that holds one at a time.
+class Spool:
+    """Batches, made to the last one, to be read again and again; the file goes when it is closed.
 
     Args:
         schema: of the batches.
         batches: what to write.
-        folder: where the file lies until the end of the `with` block.
+        folder: where the file lies.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with tempfile.TemporaryDirectory(dir=folder, prefix="scores-", ignore_cleanup_errors=True) as place:
-        path = f"{place}/rows.arrow"
-        with pa.OSFile(path, "wb") as file, pa.ipc.new_stream(file, schema, options=options) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        with pa.OSFile(path, "rb") as file, pa.ipc.open_stream(file) as reader:
+
+    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.NamedTemporaryFile(dir=folder, prefix="scores-", suffix=".arrow")  # noqa: SIM115
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        try:
+            with pa.OSFile(self._file.name, "wb") as file, pa.ipc.new_stream(file, schema, options=options) as writer:
+                for batch in batches:
+                    writer.write_batch(batch)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def open(self) -> Iterator[pa.RecordBatchReader]:
+        """A reader that holds one batch at a time."""
+        with pa.OSFile(self._file.name, "rb") as file, pa.ipc.open_stream(file) as reader:
             yield reader
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()

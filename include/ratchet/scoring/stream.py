@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -11,6 +12,18 @@ import pyarrow.dataset as pads
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.features.schema import known_columns
 from include.ratchet.spec import Model
+
+_Item = TypeVar("_Item")
+_END = object()
+
+
+def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The items, each made by a thread of its own while the one before is used."""
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, items, _END)
+        while (item := pending.result()) is not _END:
+            pending = pool.submit(next, items, _END)
+            yield item  # type: ignore[misc]
 
 
 def group_partitions(counts: Mapping[str, int], most_rows: int) -> list[tuple[str, ...]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ratchet.data.tables import Table
-from include.ratchet.scoring.spool import spool
-from include.ratchet.scoring.stream import group_partitions, read_chunks
+from include.ratchet.scoring.spool import Spool
+from include.ratchet.scoring.stream import ahead, group_partitions, read_chunks
 from tests.include.ratchet.replay.lived import KNOWN, NAME
 
 SCHEMA = pa.schema([("a", pa.int64())])
@@ -41,16 +44,39 @@ def batches(count, error=None):
         raise error
 
 
-def test_reader_gets_every_batch_and_the_file_is_gone_afterwards(tmp_path):
-    with spool(SCHEMA, batches(5), tmp_path / "spill") as reader:
-        assert reader.read_all()["a"].to_pylist() == [0, 1, 2, 3, 4]
+def test_spool_is_read_again_and_again_and_its_file_is_gone_afterwards(tmp_path):
+    with closing(Spool(SCHEMA, batches(5), tmp_path / "spill")) as spool:
+        for _ in range(2):
+            with spool.open() as reader:
+                assert reader.read_all()["a"].to_pylist() == [0, 1, 2, 3, 4]
     assert list((tmp_path / "spill").iterdir()) == []
 
 
 def test_error_in_making_is_raised_before_anything_is_read(tmp_path):
-    with (
-        pytest.raises(ZeroDivisionError, match="made badly"),
-        spool(SCHEMA, batches(3, ZeroDivisionError("made badly")), tmp_path),
-    ):
-        pytest.fail("there is nothing to read")
+    with pytest.raises(ZeroDivisionError, match="made badly"):
+        Spool(SCHEMA, batches(3, ZeroDivisionError("made badly")), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_next_item_is_made_while_one_is_used():
+    made = []
+
+    def make():
+        for number in range(3):
+            made.append(number)
+            yield number
+
+    used = []
+    for item in ahead(make()):
+        deadline = time.monotonic() + 10
+        while len(made) < min(item + 2, 3) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        used.append((item, len(made)))
+    assert used == [(0, 2), (1, 3), (2, 3)]
+
+
+def test_error_of_an_item_comes_where_it_would_have_been_used():
+    items = ahead(batches(1, ZeroDivisionError("made badly")))
+    assert next(items)["a"].to_pylist() == [0]
+    with pytest.raises(ZeroDivisionError):
+        next(items)
