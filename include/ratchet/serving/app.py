@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
 from include.ratchet.errors import RatchetError
-from include.ratchet.serving import invocations, v2
+from include.ratchet.serving import administration, invocations, v2
 from include.ratchet.serving.describe import (
     BODY_CALL,
     CALL,
@@ -53,6 +53,7 @@ def create_app(service: Service, gate: Gate) -> FastAPI:
     _add_operations(app, service, gate)
     v2.add_routes(app, service, gate)
     invocations.add_routes(app, service, gate)
+    administration.add_routes(app, service, gate)
     _add_handlers(app)
     generate = app.openapi
     app.openapi = lambda: complete(  # type: ignore[method-assign]

@@ -147,6 +147,20 @@ _INPUT: Schema = {
         "shape": {"type": "array", "minItems": 1, "prefixItems": [_COUNT], "items": {"const": 1}},
     },
 }  # fmt: skip
+_STATE: Schema = {
+    "type": "object", "required": ["strategy", "champion", "challenger", "stage_name", "status", "actor", "reason"],
+    "properties": {
+        "status": {"enum": ["running", "waiting_approval", "paused", "finished", "reverted"]}, "champion": _VERSION,
+        "challenger": _or_null(_VERSION), "started_at": _INSTANT, "stage_since": _INSTANT,
+        "numbers": {"type": "object"},
+    },
+}  # fmt: skip
+_STANDING: Schema = {
+    "model": _TEXT, "segment": _TEXT, "aliases": {"type": "object", "additionalProperties": _VERSION},
+    "route": _or_null(_ROUTE), "weights": {"type": "object", "additionalProperties": _NUMBER},
+    "title": _or_null(_TEXT), "state": _or_null(_STATE),
+}  # fmt: skip
+_EVIDENCE = _object({"as_of": _INSTANT, "asks_for": _TEXT, "reason": _TEXT, "numbers": {"type": "object"}})
 _PROBLEM = _object({"path": _list({"type": ["string", "integer"]}), "found": _TEXT, "expected": _TEXT})
 SCHEMAS: dict[str, Schema] = {
     "PredictRequest": _object({"rows": _ROWS}, {"request_id": _or_null(_ID), "version": _or_null(_VERSION)}),
@@ -184,6 +198,9 @@ SCHEMAS: dict[str, Schema] = {
             ("inputs", {"anyOf": [_ROWS, _COLUMNS]}))
     ]},
     "InvocationAnswer": _object({"predictions": _list(_ANY, minItems=1)}),
+    "Order": _object({"reason": {**_WORD, "maxLength": 1000, "description": "Why; it is kept in the ledger."}}),
+    "Rollout": _object(_STANDING, {"evidence": _or_null(_EVIDENCE)}),
+    "Moved": _object({"words": _TEXT, "is_registry_behind": _TRUTH, "rollout": _object(_STANDING)}),
     "Nothing": _object({}),
     "Refusal": _object({"error": _TEXT, "message": _TEXT, "problems": _list(_PROBLEM)}),
     "RefusalV2": _object({"error": _TEXT}),
@@ -199,6 +216,8 @@ CALL = (401, 429, 500)
 """What any caller may be told instead of an answer."""
 MODEL_CALL = (*CALL, 404, 409, 503)
 BODY_CALL = (*MODEL_CALL, 400, 403, 413, 422)
+ADMIN_READ = (*CALL, 403, 404)
+ADMIN_CALL = (*ADMIN_READ, 400, 409, 413, 422)
 _LATER = {"Retry-After": {"required": True, "description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}}
 _REQUEST_ID = {
     "name": "X-Request-Id", "in": "header", "required": False, "schema": {**_ID, "pattern": "^[!-~]+$"},

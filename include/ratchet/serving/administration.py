@@ -1,0 +1,203 @@
+"""Handing over and going back by the API, for callers of scope `admin`: what the command line does, in a key's name.
+
+The database decides and the service follows it; a move needs nothing else. The registry's aliases are told afterwards:
+by MLflow's client where it is installed, and where it is not, as in the service's own environment, by MLflow's REST
+interface. If the registry cannot be told the move stands all the same, the answer says `is_registry_behind`, and the
+same order again (by its `X-Request-Id`) or the model's next move makes up for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request, Response
+
+from include.ratchet.errors import ModelNotFoundError, RatchetError, RolloutError
+from include.ratchet.registry import ledger
+from include.ratchet.registry.artifacts import TIMEOUT_S
+from include.ratchet.registry.ledger import CHALLENGER
+from include.ratchet.rollout import actions, store
+from include.ratchet.rollout.routes import Route, read_routes
+from include.ratchet.rollout.state import RolloutState, finite
+from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.words import title_of
+from include.ratchet.serving.describe import ADMIN_CALL, ADMIN_READ, documented
+from include.ratchet.serving.gate import Gate, respond
+from include.ratchet.serving.payload import Problem
+from include.ratchet.serving.protocols import invalid, read_key, read_text
+from include.ratchet.serving.service import Service
+from include.ratchet.settings import Settings
+from include.ratchet.spec import ModelKey, get_model
+
+_log = logging.getLogger(__name__)
+_REASON_LENGTH = 1000
+_ALIAS = "/api/2.0/mlflow/registered-models/alias"
+Step = Callable[[Settings, ModelKey, Order], str]
+"""Does what is ordered, and says what came of it."""
+
+
+def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
+    """Add administration to an application."""
+
+    @app.get("/v1/models/{model}/rollout", tags=["administration"], **documented("Rollout", ADMIN_READ))
+    async def get_rollout(model: str, request: Request) -> Response:
+        """Where the hand-over stands: aliases, routes, state, and what its evidence asks for now."""
+        gate.admit(request, "admin")
+        return respond(await _run(_look_up, service.settings, _known(service, model)))
+
+    def add(path: str, words: str, step: Step) -> None:
+        @app.post(f"/v1/models/{{model}}/{path}", tags=["administration"], description=words,
+                  name=path.replace("/", "_"),
+                  **documented("Moved", ADMIN_CALL, request="Order", takes_id=True))  # fmt: skip
+        async def move(model: str, request: Request) -> Response:
+            caller = gate.admit(request, "admin")
+            order = _read_order(await gate.read_json(request), caller, path, request.headers.get("x-request-id"))
+            return respond(await _run(_carry_out, service.settings, _known(service, model), step, order))
+
+    add("revert", "End the hand-over that is under way; without one, make the previous version the champion.", _go_back)
+    add("rollout/look", "Look at the evidence and do what it asks for: go on, finish, ask, revert, or wait.", _look)
+    add("rollout/advance", "Go on to the next stage, or finish, whatever the evidence.", _advance)
+    add("rollout/pause", "Stay in the present stage until somebody resumes.", _pause)
+    add("rollout/resume", "Go on where the hand-over was paused.", _resume)
+    add("rollout/revert", "End the hand-over: the champion answers all.", _end)
+
+
+def _known(service: Service, model: str) -> ModelKey:
+    """A model that has a folder; one whose spec is broken, or that cannot be loaded, can go back too."""
+    key, names = read_key(model), service.model_names()
+    if key.model not in names:
+        message = f"no model {model!r}; expected one of {', '.join(names) or 'none'}"
+        raise ModelNotFoundError(message)
+    return key
+
+
+def _read_order(content: dict[str, Any], caller: str, path: str, given_id: str | None) -> Order:
+    unknown = content.keys() - {"reason"}
+    if unknown:
+        raise invalid([Problem((name,), repr(content[name])[:80], "reason only") for name in sorted(unknown)])
+    reason = read_text("reason", content.get("reason"), _REASON_LENGTH)
+    if reason is None:
+        raise invalid([Problem(("reason",), "nothing", "why, in a sentence; it is kept in the ledger")])
+    name = read_text("X-Request-Id", given_id) or uuid.uuid4().hex
+    return Order(caller, reason, datetime.now(UTC), once=f"api:{path}:{name}")
+
+
+async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Off the event loop, which predictions need."""
+    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+
+
+def _carry_out(settings: Settings, key: ModelKey, step: Step, order: Order) -> dict[str, Any]:
+    is_behind, words = False, order.reason
+    try:
+        words = step(settings, key, order)
+    except RatchetError:
+        raise
+    except Exception as error:
+        if not _is_done(settings, key, order):
+            raise
+        # It stands in the database; what failed came after that, and can only be MLflow's client.
+        is_behind = not _tell_registry(settings, key, error)
+    return {"words": words, "is_registry_behind": is_behind, "rollout": _describe(settings, key)}
+
+
+def _is_done(settings: Settings, key: ModelKey, order: Order) -> bool:
+    state = store.read(key, settings)
+    if state is not None and state.once == order.once:
+        return True
+    return any(one.idempotency_key.endswith(f":{order.once}") for one in ledger.history(key, settings))
+
+
+def _tell_registry(settings: Settings, key: ModelKey, failure: Exception) -> bool:
+    """Do over HTTP what `registry.versions.follow` does by MLflow's client; whether it worked."""
+    aliases = ledger.read_aliases(key, settings)
+    try:
+        with httpx.Client(base_url=settings.mlflow_url, timeout=TIMEOUT_S) as http:
+            for alias, state in aliases.items():
+                named = {"name": key.slug, "alias": alias, "version": str(state.version)}
+                http.post(_ALIAS, json=named).raise_for_status()
+            if CHALLENGER not in aliases:
+                http.request("DELETE", _ALIAS, json={"name": key.slug, "alias": CHALLENGER}).raise_for_status()
+    except httpx.HTTPError as error:
+        _log.warning("%s moved, but MLflow's aliases do not follow yet: %s; %s", key, failure, error)
+        return False
+    return True
+
+
+def _look_up(settings: Settings, key: ModelKey) -> dict[str, Any]:
+    state, evidence = store.read_active(key, settings), None
+    if state is not None:
+        model = get_model(settings.models_dir, key.model)
+        as_of = actions.read_clock(settings, model, key, datetime.now(UTC))
+        asked = actions.decide(settings, model, state, as_of)
+        evidence = {"as_of": as_of.isoformat(), "asks_for": asked.action, "reason": asked.reason,
+                    "numbers": finite(asked.numbers)}  # fmt: skip
+    return {**_describe(settings, key), "evidence": evidence}
+
+
+def _describe(settings: Settings, key: ModelKey) -> dict[str, Any]:
+    state, route = store.read(key, settings), read_routes(settings).get(key)
+    return {
+        "model": key.model,
+        "segment": key.segment,
+        "aliases": {alias: one.version for alias, one in ledger.read_aliases(key, settings).items()},
+        "route": route.to_dict() if route else None,
+        "weights": _weigh(route) if route else {},
+        "title": title_of(state) if state else None,
+        "state": state.to_dict() if state else None,
+    }
+
+
+def _weigh(route: Route) -> dict[str, float]:
+    """The share of the keys that each version answers, and that is left to people."""
+    if route.mode == "defer":
+        return {str(route.champion): route.share, "defer": 1 - route.share}
+    if route.challenger is None or route.mode in ("direct", "shadow"):
+        return {str(route.champion): 1.0}
+    return {str(route.champion): 1 - route.share, str(route.challenger): route.share}
+
+
+def _go_back(settings: Settings, key: ModelKey, order: Order) -> str:
+    from include.ratchet.data.connections import MappedConnections
+    from include.ratchet.pipeline.revert import revert
+    from include.ratchet.pipeline.workspace import Workspace
+
+    workspace = Workspace(settings, MappedConnections({}), lambda: order.recorded_at)
+    return revert(workspace, key, actor=order.actor, reason=order.reason, once=order.once).words
+
+
+def _look(settings: Settings, key: ModelKey, order: Order) -> str:
+    if store.read_active(key, settings) is None:
+        message = f"no version of {key} is being handed over; see GET /v1/models/{key.model}/rollout"
+        raise RolloutError(message)
+    model = get_model(settings.models_dir, key.model)
+    as_of = actions.read_clock(settings, model, key, order.recorded_at)
+    return actions.step(settings, model, key, as_of, order).decision.reason
+
+
+def _advance(settings: Settings, key: ModelKey, order: Order) -> str:
+    model = get_model(settings.models_dir, key.model)
+    as_of = actions.read_clock(settings, model, key, order.recorded_at)
+    return _title(actions.advance(settings, model, key, as_of, order).state)
+
+
+def _pause(settings: Settings, key: ModelKey, order: Order) -> str:
+    return _title(actions.pause(settings, key, order).state)
+
+
+def _resume(settings: Settings, key: ModelKey, order: Order) -> str:
+    return _title(actions.resume(settings, key, order).state)
+
+
+def _end(settings: Settings, key: ModelKey, order: Order) -> str:
+    return _title(actions.revert(settings, key, order).state)
+
+
+def _title(state: RolloutState | None) -> str:
+    return title_of(state) if state else ""
