@@ -19,12 +19,15 @@ _TIMEOUT_S = 8.0
 
 
 def report_refused(settings: Settings, environ: Mapping[str, str]) -> Report:
-    """Tells of a version that the old one goes on serving for, once each."""
+    """Tells of a version that the old one goes on serving for, once each; never raises."""
     send = _sender(environ.get("RATCHET_SLACK_WEBHOOK", ""))
 
     def report(key: ModelKey, version: int, error: Exception) -> None:
-        spec = get_model(settings.models_dir, key.model).spec
-        outcome = tell(serving_message(spec, key, version, str(error)), send, settings, datetime.now(UTC))
+        try:
+            spec = get_model(settings.models_dir, key.model).spec
+            outcome = tell(serving_message(spec, key, version, str(error)), send, settings, datetime.now(UTC))
+        except Exception as failure:  # a store that is away must not keep other models from being followed
+            outcome = f"not kept: {type(failure).__name__}: {failure}"
         _log.warning("%s@%s cannot serve; alert: %s", key, version, outcome)
 
     return report
