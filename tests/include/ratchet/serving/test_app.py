@@ -254,7 +254,8 @@ def test_feedback_is_recorded(serve, settings):
     rows = shipped(served, settings, "feedback").to_pylist()
     assert {row["kind"] for row in rows} == {"label", "unhelpful"}
     assert json.loads(next(row["key"] for row in rows if row["key"])) == ["new-0"]
-    for wrong in ([], [{}], [{"request_id": "a"}], [{"key": {"order": 1}, "value": 1}], [{"value": 1, "key": {}}]):
+    for wrong in ([], [{}], [{"request_id": "a"}], [{"key": {"order": 1}, "value": 1}], [{"value": 1, "key": {}}],
+                  [{"request_id": "a", "value": 1, "row": "1"}]):  # fmt: skip
         assert served.client.post(path, json={"feedback": wrong}).status_code == 422, wrong
 
 
