@@ -80,7 +80,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     add_model(models, "flight_strict", gates={"min_metric": 0.99}, schedule={"deadline": "0m"})
     approval = {"required": True, "timeout": "1h"}
     add_model(models, "flight_approved", gates={**mild, "approval": approval})
-    quick = {"strategy": "canary", "steps": [50, 100], "min_rows": 300, "min_time": "12h", "margin": 0.5}
+    quick = {"strategy": "canary", "steps": [50, 100], "min_rows": 300, "min_time": "12h", "margin": 0.5,
+             "guards": {"max_shift": 1.0}}  # fmt: skip
     add_model(models, "flight_handed", gates=mild, rollout={**quick, "approval": approval})
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))

@@ -223,7 +223,7 @@ def test_revert_goes_back_to_the_previous_champion(stack):
     assert champion(stack) == mlflow_champion(stack) == back.after != back.before
 
 
-def approve_when_asked(stack, dag_id, timeout_s=400):
+def approve_when_asked(stack, dag_id, timeout_s=300):
     """Say yes in Airflow to the first run that asks for a person's word."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

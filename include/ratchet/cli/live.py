@@ -7,7 +7,7 @@ they became known, the day lands when it is over, and then a hand-over is looked
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -162,21 +162,21 @@ def _bar(total: int, zone: str) -> Iterator[Callable[[datetime, Sequence[Answere
 def _numbers(traffic: Traffic) -> dict[str, Any]:
     latency = np.quantile([one.latency_ms for one in traffic.answered], [0.5, 0.99])
     return {
-        "requests": len(traffic.answered), "labels": traffic.labels,
+        "requests": len(traffic.answered), "labels": len(traffic.labelled),
         "requests_per_s": round(len(traffic.answered) / traffic.seconds), "p50_ms": round(float(latency[0]), 1),
         "p99_ms": round(float(latency[1]), 1),
         "by_version": {
-            f"{version}": _quality([one for one in traffic.answered if one.version == version])
+            f"{version}": _quality([one for one in traffic.answered if one.version == version], traffic.labelled)
             for version in sorted({one.version for one in traffic.answered})
         },
     }  # fmt: skip
 
 
-def _quality(answered: Sequence[Answered]) -> dict[str, Any]:
+def _quality(answered: Sequence[Answered], labelled: Set[str]) -> dict[str, Any]:
     """How good the answers of a version turned out to be."""
     from include.ratchet.training.metrics import score
 
-    known = [one for one in answered if one.question.label is not None]
+    known = [one for one in answered if one.question.id in labelled]
     label = np.array([one.question.label for one in known])
     said = np.array([one.score for one in known])
     found = {metric: round(score(metric, label, said), 4) for metric in ("roc_auc", "log_loss")}

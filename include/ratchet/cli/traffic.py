@@ -90,7 +90,7 @@ class Traffic:
     questions: Sequence[Question]
     say: Callable[[datetime, Sequence[Answered]], None] = lambda now, answers: None
     answered: list[Answered] = field(default_factory=list)
-    labels: int = 0
+    labelled: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
     def live(self, start: datetime, end: datetime) -> None:
@@ -130,7 +130,7 @@ class Traffic:
         said = [{"request_id": one.id, "value": one.label, "available_time": one.known_at} for one in known]
         if said:
             await _post(http, "/feedback", {"feedback": said})
-            self.labels += len(said)
+            self.labelled |= {one["request_id"] for one in said}
 
 
 async def _post(http: httpx.AsyncClient, path: str, content: Mapping[str, Any]) -> Any:
