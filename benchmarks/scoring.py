@@ -53,6 +53,7 @@ NAME = "flight_delay"
 KEY = ModelKey(NAME)
 AS_OF = datetime(2014, 1, 2, tzinfo=UTC)
 FITTED_ROWS = 60_000
+CANDIDATE = Candidate("hist_boosting", {"learning_rate": 0.1, "max_leaf_nodes": 31, "l2_regularization": 0.1})
 
 
 def main() -> None:
@@ -65,10 +66,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         home, kind, rows = arguments.child
-        print(json.dumps(MEASURES[kind](_workspace(Path(home)), int(rows), arguments.repeats)))
+        print(json.dumps(MEASURES[kind](workspace_of(Path(home)), int(rows), arguments.repeats)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        prepare(_workspace(Path(folder)))
+        prepare(workspace_of(Path(folder)))
         found = [_measure_rows(folder, rows, arguments.repeats) for rows in arguments.rows]
     text = "\n".join([
         "# Batch scoring: how fast, and in how much memory",
@@ -91,7 +92,7 @@ def feature_count() -> int:
     return len(feature_names(get_model(PROJECT / "include" / "models", NAME)))
 
 
-def prepare(workspace: Workspace) -> None:
+def prepare(workspace: Workspace, candidate: Candidate = CANDIDATE) -> None:
     """Land the year, fit on its first rows and make that version the champion."""
     settings, model = workspace.settings, workspace.model(NAME)
     settings.home.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,6 @@ def prepare(workspace: Workspace) -> None:
     with Scorer(model, KEY, Inputs.open(settings, model), settings=settings) as scorer:
         frame = features_frame(scorer.score(labelled), feature_names(model))
     label = label_array(labelled, model.spec)
-    candidate = Candidate("hist_boosting", {"learning_rate": 0.1, "max_leaf_nodes": 31, "l2_regularization": 0.1})
     estimator = fit_candidate(model, candidate, frame, label)
     content, form = dump_model(estimator, model.spec)
     scores = estimator.predict_proba(frame.iloc[:2000])[:, 1]
@@ -193,7 +193,8 @@ def _timed(work: Callable[[], object], rows: int, repeats: int) -> dict[str, flo
     return {"rows": rows, "seconds": statistics.median(times), "peak_mb": peak}
 
 
-def _workspace(home: Path) -> Workspace:
+def workspace_of(home: Path) -> Workspace:
+    """An installation of its own in a folder."""
     settings = read_settings({"RATCHET_HOME": str(home / "home")})
     return Workspace(settings, MappedConnections(), lambda: AS_OF)
 

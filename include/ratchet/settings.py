@@ -19,6 +19,7 @@ class Settings:
         models_dir: the users' room.
         database_url: SQLAlchemy URL of the database `ratchet` (ledger, search storage).
         mlflow_url: MLflow's tracking and registry URL.
+        mlflow_login: name and password of a server that asks for them, as MLflow's own client reads them.
         airflow_url: base URL of Airflow's UI and REST API, for links.
         storage_options: credentials and endpoint of an object store, in delta-rs' words.
         duckdb_memory: memory that one feature query may hold before it spills, as DuckDB writes it.
@@ -36,12 +37,14 @@ class Settings:
     duckdb_memory: str = "2GB"
     duckdb_threads: int = 2
     online_url: str = field(default="", repr=False)
+    mlflow_login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 def read_settings(environ: Mapping[str, str], project: Path = PROJECT) -> Settings:
     """Settings from `RATCHET_*` variables, with the embedded stack's places as defaults."""
     home = Path(environ.get("RATCHET_HOME", project / ".ratchet"))
     storage = {k: v for k, v in environ.items() if k.startswith("AWS_")}
+    name = environ.get("MLFLOW_TRACKING_USERNAME")
     return Settings(
         home=home,
         store=environ.get("RATCHET_STORE", str(home / "store")).rstrip("/"),
@@ -53,4 +56,5 @@ def read_settings(environ: Mapping[str, str], project: Path = PROJECT) -> Settin
         duckdb_memory=environ.get("RATCHET_DUCKDB_MEMORY", "2GB"),
         duckdb_threads=int(environ.get("RATCHET_DUCKDB_THREADS", "2")),
         online_url=environ.get("RATCHET_ONLINE_URL", ""),
+        mlflow_login=(name, environ.get("MLFLOW_TRACKING_PASSWORD", "")) if name else None,
     )

@@ -95,10 +95,12 @@ class Life:
 
     def _revert(self, question: Question) -> dict[str, Any] | None:
         """Go back, whatever the hand-over came to, and see how soon the service does."""
-        from include.ratchet.pipeline.revert import revert
+        from include.ratchet.rollout.revert import revert
+        from include.ratchet.rollout.transitions import Order
 
+        order = Order("demonstration", "to show how one goes back", self.workspace.clock())
         try:
-            done = revert(self.workspace, self._key, actor="demonstration", reason="to show how one goes back")
+            done = revert(self.workspace.settings, self._key, order)
         except NothingToRevertError as error:
             console.print(str(error), highlight=False)
             return None

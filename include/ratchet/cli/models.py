@@ -207,11 +207,12 @@ def revert(
     """
     import getpass
 
-    from include.ratchet.pipeline.revert import revert as go_back
+    from include.ratchet.rollout.revert import revert as go_back
+    from include.ratchet.rollout.transitions import Order
 
     workspace = open_workspace()
     workspace.model(model)
-    found = go_back(workspace, ModelKey(model), actor=getpass.getuser(), reason=reason)
+    found = go_back(workspace.settings, ModelKey(model), Order(getpass.getuser(), reason, workspace.clock()))
     if as_json:
         emit({"from": found.before, "to": found.after, "is_rollout": found.is_rollout})
     else:

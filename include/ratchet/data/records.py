@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -119,13 +119,15 @@ class RecordTable(Table):
         return len(removed)
 
     def expire(self, before: datetime) -> int:
-        """Remove the partitions that lie wholly before an instant; returns their rows."""
-        delta, first = self.open(), partition_of(self._spec, before).key
-        old = {key: rows for key, rows in self.row_counts().items() if key < first}
-        if delta is None or not old:
+        """Remove the rows that were recorded before an instant, whatever day they are about; returns how many."""
+        delta = self.open()
+        if delta is None:
             return 0
-        delta.delete(f"{PARTITION_COLUMN} < '{first}'")
-        return sum(old.values())
+        instant = before.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
+        removed: int = delta.delete(f"received_at < arrow_cast('{instant}', 'Timestamp(Microsecond, Some(\"UTC\"))')")[
+            "num_deleted_rows"
+        ]
+        return removed
 
     def between(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> pa.Table:
         """Rows whose event time (of feedback: time of arrival) lies in `[start, end)`; no row before the first append.

@@ -9,7 +9,6 @@ import os
 import re
 from typing import Any
 
-import httpx
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
@@ -95,14 +94,8 @@ def _fetch(slug: str, version: int, path: str) -> bytes:
     if not SAFE.fullmatch(slug):
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such model")
     try:
-        return fetch_artifact(slug, version, path, read_settings(os.environ), _registry_login())
+        return fetch_artifact(slug, version, path, read_settings(os.environ))
     except VersionNotFoundError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     except RegistryUnavailableError as error:
         raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from error
-
-
-def _registry_login() -> httpx.BasicAuth | None:
-    """As MLflow's own client reads it."""
-    name = os.environ.get("MLFLOW_TRACKING_USERNAME")
-    return httpx.BasicAuth(name, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if name else None

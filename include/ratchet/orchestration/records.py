@@ -41,7 +41,7 @@ def compact(model: str) -> Json:
 
 
 def expire(model: str) -> Json:
-    """Remove partitions that are older than the spec keeps records."""
+    """Remove records that were made longer ago than the spec keeps them."""
     from include.ratchet.data.records import RecordTable
 
     workspace = open_workspace()

@@ -106,14 +106,14 @@ def _act(workspace: Workspace, model: Model, key: ModelKey, action: str, order: 
 
 
 def _revert(workspace: Workspace, model: Model, order: Order) -> Json:
-    from include.ratchet.pipeline.revert import revert
     from include.ratchet.rollout import store
     from include.ratchet.rollout.machine import Decision
+    from include.ratchet.rollout.revert import revert
     from include.ratchet.rollout.transitions import Outcome
     from include.ratchet.spec import ModelKey
 
     key = ModelKey(model.name)
-    found = revert(workspace, key, actor=order.actor, reason=order.reason, once=order.once)
+    found = revert(workspace.settings, key, order)
     if found.is_rollout:
         state = store.read(key, workspace.settings)
         return _report(workspace, model, Outcome(Decision("revert", found.words), state, True))

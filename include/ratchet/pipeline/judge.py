@@ -32,13 +32,14 @@ from include.ratchet.pipeline.train import (
 )
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
+from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.card import render_html, render_markdown
 from include.ratchet.registry.example import EXAMPLE, dump_example
 from include.ratchet.registry.formats import dump_model, load_model
 from include.ratchet.registry.importance import permutation_importance
 from include.ratchet.registry.ledger import CHAMPION, AliasState, Entry
 from include.ratchet.registry.plots import draw_plots
-from include.ratchet.registry.versions import Submission, Version, find_by_training, follow, get_version, load_estimator
+from include.ratchet.registry.versions import Submission, Version, find_by_training, get_version, load_estimator
 from include.ratchet.registry.versions import register as register_version
 from include.ratchet.spec import Model
 from include.ratchet.training.baselines import baseline_scores

@@ -1,8 +1,8 @@
-"""A version's files by plain HTTP: for a server that should not carry all of MLflow to show one page."""
+"""The registry by plain HTTP: for a server that should not carry all of MLflow to show a page or to serve."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,10 +11,11 @@ import httpx
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
 from include.ratchet.settings import Settings
 
-TIMEOUT_S = 20.0
+_TIMEOUT_S = 20.0
+_ALIAS = "/api/2.0/mlflow/registered-models/alias"
 
 
-def fetch_artifact(slug: str, number: int, path: str, settings: Settings, auth: httpx.Auth | None = None) -> bytes:
+def fetch_artifact(slug: str, number: int, path: str, settings: Settings) -> bytes:
     """One file of a version, out of MLflow's server.
 
     Args:
@@ -22,13 +23,12 @@ def fetch_artifact(slug: str, number: int, path: str, settings: Settings, auth: 
         number: of the version.
         path: of the file below the version's run, such as `card.html`.
         settings: where MLflow's server is.
-        auth: login of a server that asks for one.
 
     Raises:
         VersionNotFoundError: there is no such version, or it has no such file.
         RegistryUnavailableError: the server cannot be reached or does not answer in order.
     """
-    with _open(settings, auth) as http:
+    with _open(settings) as http:
         run = _version(http, slug, number)["run_id"]
         content = http.get("/get-artifact", params={"run_uuid": run, "path": path})
         if content.status_code == httpx.codes.NOT_FOUND:
@@ -37,24 +37,37 @@ def fetch_artifact(slug: str, number: int, path: str, settings: Settings, auth: 
         return content.raise_for_status().content
 
 
-def fetch_tags(slug: str, number: int, settings: Settings, auth: httpx.Auth | None = None) -> dict[str, str]:
+def fetch_tags(slug: str, number: int, settings: Settings) -> dict[str, str]:
     """A version's tags, out of MLflow's server.
 
     Raises:
         VersionNotFoundError: there is no such version.
         RegistryUnavailableError: the server cannot be reached or does not answer in order.
     """
-    with _open(settings, auth) as http:
+    with _open(settings) as http:
         return {tag["key"]: tag["value"] for tag in _version(http, slug, number).get("tags", ())}
 
 
+def write_aliases(slug: str, aliases: Mapping[str, int], without: Collection[str], settings: Settings) -> None:
+    """Set a registered model's aliases in MLflow's server, and remove others.
+
+    Raises:
+        RegistryUnavailableError: the server cannot be reached or does not answer in order.
+    """
+    with _open(settings) as http:
+        for alias, number in aliases.items():
+            http.post(_ALIAS, json={"name": slug, "alias": alias, "version": str(number)}).raise_for_status()
+        for alias in without:
+            http.request("DELETE", _ALIAS, json={"name": slug, "alias": alias}).raise_for_status()
+
+
 @contextmanager
-def _open(settings: Settings, auth: httpx.Auth | None) -> Iterator[httpx.Client]:
+def _open(settings: Settings) -> Iterator[httpx.Client]:
     if not settings.mlflow_url.startswith("http"):
         message = f"the registry is {settings.mlflow_url.split(':')[0]}, expected a server; start one with ./ratchet up"
         raise RegistryUnavailableError(message)
     try:
-        with httpx.Client(base_url=settings.mlflow_url, timeout=TIMEOUT_S, auth=auth) as http:
+        with httpx.Client(base_url=settings.mlflow_url, timeout=_TIMEOUT_S, auth=settings.mlflow_login) as http:
             yield http
     except httpx.HTTPError as error:
         message = f"MLflow at {settings.mlflow_url} does not answer in order: {error}; see ./ratchet status"

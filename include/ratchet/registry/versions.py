@@ -15,7 +15,6 @@ from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.registry.formats import Format, load_model, trusted_types
-from include.ratchet.registry.ledger import CHALLENGER, AliasState
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec
@@ -147,15 +146,6 @@ def read_artifact(version: Version, path: str, settings: Settings) -> bytes:
             run_id=version.run_id, artifact_path=path, dst_path=folder, tracking_uri=settings.mlflow_url
         )
         return Path(found).read_bytes()
-
-
-def follow(key: ModelKey, aliases: Mapping[str, AliasState], settings: Settings) -> None:
-    """Make MLflow's aliases say what the ledger's database says."""
-    client = client_of(settings)
-    for alias, state in aliases.items():
-        client.set_registered_model_alias(key.slug, alias, str(state.version))
-    if CHALLENGER not in aliases:  # the only alias that goes away
-        client.delete_registered_model_alias(key.slug, CHALLENGER)
 
 
 def version_url(key: ModelKey, number: int, settings: Settings) -> str:

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from include.ratchet.errors import LedgerConflictError, RolloutError
 from include.ratchet.registry import ledger
+from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.ledger import CHAMPION, AliasState
-from include.ratchet.registry.versions import follow
 from include.ratchet.rollout import store
 from include.ratchet.rollout.evidence import gather, newest_record
 from include.ratchet.rollout.machine import Decision, look

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from include.ratchet.registry import ledger
+from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.ledger import Entry
-from include.ratchet.registry.versions import follow
 from include.ratchet.rollout import store
 from include.ratchet.rollout.machine import Decision
 from include.ratchet.rollout.state import RolloutState

@@ -1,9 +1,8 @@
 """Handing over and going back by the API, for callers of scope `admin`: what the command line does, in a key's name.
 
-The database decides and the service follows it; a move needs nothing else. The registry's aliases are told afterwards:
-by MLflow's client where it is installed, and where it is not, as in the service's own environment, by MLflow's REST
-interface. If the registry cannot be told the move stands all the same, the answer says `is_registry_behind`, and the
-same order again (by its `X-Request-Id`) or the model's next move makes up for it.
+The database decides and the service follows it; a move needs nothing else. MLflow is told afterwards. If it cannot be,
+the move stands all the same, the answer says `is_registry_behind`, and the same order again (by its `X-Request-Id`) or
+the model's next move makes up for it.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from fastapi import FastAPI, Request, Response
 
-from include.ratchet.errors import ModelNotFoundError, RatchetError, RolloutError
+from include.ratchet.errors import ModelNotFoundError, RegistryUnavailableError, RolloutError
 from include.ratchet.registry import ledger
-from include.ratchet.registry.artifacts import TIMEOUT_S
-from include.ratchet.registry.ledger import CHALLENGER
 from include.ratchet.rollout import actions, store
+from include.ratchet.rollout.revert import revert
 from include.ratchet.rollout.routes import Route, read_routes
 from include.ratchet.rollout.state import RolloutState, finite
 from include.ratchet.rollout.transitions import Order
@@ -37,7 +34,6 @@ from include.ratchet.spec import ModelKey, get_model
 
 _log = logging.getLogger(__name__)
 _REASON_LENGTH = 1000
-_ALIAS = "/api/2.0/mlflow/registered-models/alias"
 Step = Callable[[Settings, ModelKey, Order], str]
 """Does what is ordered, and says what came of it."""
 
@@ -94,40 +90,12 @@ async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _carry_out(settings: Settings, key: ModelKey, step: Step, order: Order) -> dict[str, Any]:
-    is_behind, words = False, order.reason
     try:
-        words = step(settings, key, order)
-    except RatchetError:
-        raise
-    except Exception as error:
-        if not _is_done(settings, key, order):
-            raise
-        # It stands in the database; what failed came after that, and can only be MLflow's client.
-        is_behind = not _tell_registry(settings, key, error)
+        words, is_behind = step(settings, key, order), False
+    except RegistryUnavailableError as error:
+        _log.warning("%s moved, but MLflow's aliases do not follow yet: %s", key, error)
+        words, is_behind = order.reason, True
     return {"words": words, "is_registry_behind": is_behind, "rollout": _describe(settings, key)}
-
-
-def _is_done(settings: Settings, key: ModelKey, order: Order) -> bool:
-    state = store.read(key, settings)
-    if state is not None and state.once == order.once:
-        return True
-    return any(one.idempotency_key.endswith(f":{order.once}") for one in ledger.history(key, settings))
-
-
-def _tell_registry(settings: Settings, key: ModelKey, failure: Exception) -> bool:
-    """Do over HTTP what `registry.versions.follow` does by MLflow's client; whether it worked."""
-    aliases = ledger.read_aliases(key, settings)
-    try:
-        with httpx.Client(base_url=settings.mlflow_url, timeout=TIMEOUT_S) as http:
-            for alias, state in aliases.items():
-                named = {"name": key.slug, "alias": alias, "version": str(state.version)}
-                http.post(_ALIAS, json=named).raise_for_status()
-            if CHALLENGER not in aliases:
-                http.request("DELETE", _ALIAS, json={"name": key.slug, "alias": CHALLENGER}).raise_for_status()
-    except httpx.HTTPError as error:
-        _log.warning("%s moved, but MLflow's aliases do not follow yet: %s; %s", key, failure, error)
-        return False
-    return True
 
 
 def _look_up(settings: Settings, key: ModelKey) -> dict[str, Any]:
@@ -164,12 +132,7 @@ def _weigh(route: Route) -> dict[str, float]:
 
 
 def _go_back(settings: Settings, key: ModelKey, order: Order) -> str:
-    from include.ratchet.data.connections import MappedConnections
-    from include.ratchet.pipeline.revert import revert
-    from include.ratchet.pipeline.workspace import Workspace
-
-    workspace = Workspace(settings, MappedConnections({}), lambda: order.recorded_at)
-    return revert(workspace, key, actor=order.actor, reason=order.reason, once=order.once).words
+    return revert(settings, key, order).words
 
 
 def _look(settings: Settings, key: ModelKey, order: Order) -> str:

@@ -30,7 +30,7 @@ class RecordsSpec(Spec):
     durability: Literal["durable", "best_effort"] = "durable"
     """durable: on the disk before it is answered, or refused. best_effort: answered even if it cannot be recorded."""
     retention: Duration = Field(default="365d", validate_default=True)
-    """Older partitions are removed."""
+    """So long after it was made, a record is removed."""
     mask: tuple[ColumnName, ...] = ()
     """Columns of the payload that are kept only as a keyed hash."""
 

@@ -10,12 +10,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.orchestration import notify, rollouts
-from include.ratchet.pipeline import revert as reverting
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS
 from include.ratchet.rollout import actions, store, transitions
+from include.ratchet.rollout import revert as reverting
 from include.ratchet.rollout.routes import read_routes
 from tests.include.ratchet.rollout.traffic import (
     BEGIN,

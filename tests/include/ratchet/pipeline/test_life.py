@@ -16,11 +16,12 @@ from include.ratchet.pipeline.check import check_model
 from include.ratchet.pipeline.local import run_model
 from include.ratchet.pipeline.reproduce import reproduce
 from include.ratchet.pipeline.requests import TrainingRequest, read_instant
-from include.ratchet.pipeline.revert import revert
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.registry.versions import client_of, load_estimator, read_artifact
+from include.ratchet.rollout.revert import revert
+from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey, get_model
 from include.ratchet.spec.scaffold import make_model
@@ -195,7 +196,7 @@ def test_refused_approval_is_recorded(workspace, first):
 
 
 def test_revert_goes_back_and_forth(workspace, first):
-    found = revert(workspace, KEY, actor="Ada", reason="complaints")
+    found = revert(workspace.settings, KEY, Order("Ada", "complaints", workspace.clock()))
     before, after = found.before, found.after
     aliases = client_of(workspace.settings).get_registered_model("order_returns").aliases
     assert aliases == {"champion": after, "previous": before}

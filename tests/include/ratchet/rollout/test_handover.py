@@ -10,13 +10,14 @@ from include.ratchet.data.connections import MappedConnections
 from include.ratchet.pipeline import judge
 from include.ratchet.pipeline.local import run_model
 from include.ratchet.pipeline.requests import TrainingRequest
-from include.ratchet.pipeline.revert import revert
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.registry.versions import client_of
 from include.ratchet.rollout import actions, store, transitions
+from include.ratchet.rollout.revert import revert
 from include.ratchet.rollout.routes import Route, read_routes
+from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 from include.ratchet.spec.scaffold import make_model
@@ -81,7 +82,7 @@ def test_life(workspace, monkeypatch):
     assert "version 3 is being handed over (stage canary 5 %)" in fourth.reason
     assert ledger.history(KEY, settings)[-1].kind == "conflict"
     # Taken back with the command that takes back anything; the training does not begin it again.
-    found = revert(workspace, KEY, actor="Ada", reason="complaints")
+    found = revert(workspace.settings, KEY, Order("Ada", "complaints", workspace.clock()))
     assert (found.before, found.after, found.is_rollout) == (3, 1, True)
     assert registered(workspace) == {"champion": 1}
     again = judge.promote(workspace, request("three"))
@@ -100,7 +101,7 @@ def test_life(workspace, monkeypatch):
     assert store.read(KEY, settings).status == "finished"
     # Without a hand-over the same command goes back to the previous champion; the same order does so once.
     for _ in range(2):
-        found = revert(workspace, KEY, actor="Ada", reason="complaints", once="form-1")
+        found = revert(workspace.settings, KEY, Order("Ada", "complaints", workspace.clock(), "form-1"))
         assert (found.before, found.after, found.is_rollout) == (3, 1, False)
     assert registered(workspace) == {"champion": 1, "previous": 3}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
+from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.ledger import Entry
-from include.ratchet.registry.versions import follow
 from include.ratchet.rollout import actions, store
 from include.ratchet.rollout.transitions import Order
+from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
 
@@ -30,41 +30,41 @@ class Reversal:
     words: str
 
 
-def revert(workspace: Workspace, key: ModelKey, *, actor: str, reason: str, once: str | None = None) -> Reversal:
+def revert(settings: Settings, key: ModelKey, order: Order) -> Reversal:
     """End the hand-over that is under way; without one, make the previous version the champion.
 
     Args:
-        workspace: the installation.
+        settings: of the installation.
         key: of the model.
-        actor: who or what goes back.
-        reason: why.
-        once: names the order; the same order goes back once.
+        order: who goes back, and why; the same order goes back once.
 
     Raises:
         NothingToRevertError: there is no previous version.
         LedgerConflictError: the champion moved at the same moment.
+        RegistryUnavailableError: it is done, but MLflow could not be told.
     """
-    settings, now = workspace.settings, workspace.clock()
-    order_key = f"revert:{key.slug}:order:{once}"
-    entry = ledger.find_entry(order_key, settings) if once else None
+    order_key = f"revert:{key.slug}:order:{order.once}"
+    entry = ledger.find_entry(order_key, settings) if order.once else None
     if entry is not None and entry.version is not None:
         follow(key, ledger.read_aliases(key, settings), settings)
         return _champion_words(key, entry.details["from"], entry.version)
     state = store.read(key, settings)
-    if state is not None and (state.is_active or (once is not None and state.once == once)):
-        return _end_rollout(workspace, key, Order(actor, reason, now, once))
+    if state is not None and (state.is_active or (order.once is not None and state.once == order.once)):
+        return _end_rollout(settings, key, order)
     champion, previous = ledger.plan_revert(key, settings)
     entry = Entry(
-        key=key, kind="revert", actor=actor, reason=reason, recorded_at=now, version=previous.version,
-        idempotency_key=order_key if once else f"revert:{key.slug}:{champion.version}:{now.isoformat()}",
+        key=key, kind="revert", actor=order.actor, reason=order.reason, recorded_at=order.recorded_at,
+        version=previous.version, idempotency_key=(
+            order_key if order.once else f"revert:{key.slug}:{champion.version}:{order.recorded_at.isoformat()}"
+        ),
         as_of=previous.as_of, details={"from": champion.version},
     )  # fmt: skip
     follow(key, ledger.move_champion(entry, champion.version, settings), settings)
     return _champion_words(key, champion.version, previous.version)
 
 
-def _end_rollout(workspace: Workspace, key: ModelKey, order: Order) -> Reversal:
-    state = actions.revert(workspace.settings, key, order).state
+def _end_rollout(settings: Settings, key: ModelKey, order: Order) -> Reversal:
+    state = actions.revert(settings, key, order).state
     if state is None or state.challenger is None:
         number = state.champion if state is not None else 0
         return Reversal(number, number, True, f"version {number} of {key} answers nothing any more; people do")
