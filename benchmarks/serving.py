@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ import httpx
 import orjson
 import pyarrow as pa
 
-from benchmarks.scoring import AS_OF, NAME, prepare, workspace_of
+from benchmarks.scoring import NAME, prepare, workspace_of
 from include.ratchet.data.tables import Table
 from include.ratchet.features import Inputs, Scorer
 from include.ratchet.features.schema import known_columns
@@ -44,7 +44,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.versions import MODEL_FILES, Version, client_of, load_estimator
 from include.ratchet.scoring import find_champion
 from include.ratchet.settings import PROJECT
-from include.ratchet.spec import ModelKey
+from include.ratchet.spec import ModelKey, partition_of
 from include.ratchet.training.fit import Candidate, steady
 from include.ratchet.training.frames import features_frame
 
@@ -101,7 +101,8 @@ def main() -> None:
         workspace = workspace_of(home)
         if not (home / "home").exists():
             prepare(workspace, CHAMPION)
-            materialise(workspace, workspace.model(NAME), AS_OF)
+        model = workspace.model(NAME)
+        materialise(workspace, model, partition_of(model.spec, DAYS[-1]).end)
         found = measure(workspace, Path(folder), arguments.seconds, arguments.repeats)
     text = report(found, arguments.seconds, arguments.repeats)
     print(text)
@@ -211,7 +212,7 @@ def _running(server: Server, workspace: Workspace, folder: Path) -> Iterator[Non
     environ = {
         **os.environ, "RATCHET_HOME": str(settings.home), "RATCHET_SERVING_PORT": str(PORT),
         "RATCHET_SERVING_LOG": tempfile.mkdtemp(dir=folder), "MLFLOW_TRACKING_URI": settings.mlflow_url,
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": str(PROJECT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(server.command, env=environ, cwd=PROJECT, stdout=log, stderr=log,
@@ -224,7 +225,8 @@ def _running(server: Server, workspace: Workspace, folder: Path) -> Iterator[Non
             time.sleep(0.2)
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
 
 

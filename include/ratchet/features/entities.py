@@ -78,10 +78,10 @@ def complete_rows(model: Model, rows: pa.Table) -> pa.Table:
 
 def zone_times(rows: pa.Table) -> pa.Table:
     """The engine's naive UTC times as what they are: instants, timestamp[us, UTC]."""
-    fields = [
-        pa.field(field.name, _INSTANT if pa.types.is_timestamp(field.type) else field.type) for field in rows.schema
-    ]
-    return rows.cast(pa.schema(fields))
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_timestamp(field.type):
+            rows = rows.set_column(place, field.name, rows.column(place).cast(_INSTANT))
+    return rows
 
 
 def instant(value: datetime) -> ir.TimestampScalar:

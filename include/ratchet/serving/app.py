@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from inspect import signature
 from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -35,6 +37,21 @@ _FEEDBACK: TypeAdapter[list[Feedback]] = TypeAdapter(list[Feedback])
 _MOST_FEEDBACK = 1000
 
 
+class _DirectRoute(APIRoute):
+    """An endpoint that reads its request and makes its answer by itself: nothing is left to be solved or validated."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Calls the endpoint with the path's parts, and with the request if it takes that."""
+        endpoint, takes_request = self.endpoint, "request" in signature(self.endpoint).parameters
+
+        async def handle(request: Request) -> Response:
+            given = {"request": request} if takes_request else {}
+            answer: Response = await endpoint(**request.path_params, **given)
+            return answer
+
+        return handle
+
+
 def create_app(service: Service, gate: Gate) -> FastAPI:
     """The application of one service; it closes the service when it ends."""
 
@@ -47,8 +64,9 @@ def create_app(service: Service, gate: Gate) -> FastAPI:
         title="Ratchet's prediction service", version="1", lifespan=life, redoc_url=None,
         description="Predictions that are routed, and recorded before they are answered.",
     )  # fmt: skip
-    _add_models(app, service, gate)
+    app.router.route_class = _DirectRoute
     _add_predict(app, service, gate)
+    _add_models(app, service, gate)
     _add_feedback(app, service, gate)
     _add_operations(app, service, gate)
     v2.add_routes(app, service, gate)

@@ -47,8 +47,8 @@ class Batcher:
         with self._lock:
             batch: list[Request] = []
             rows = 0
-            while self._waiting and (not batch or rows + len(self._waiting[0].rows) <= self._max_rows):
+            while self._waiting and (not batch or rows + self._waiting[0].count <= self._max_rows):
                 batch.append(self._waiting.popleft())
-                rows += len(batch[-1].rows)
+                rows += batch[-1].count
             self._is_running = bool(batch)
             return batch

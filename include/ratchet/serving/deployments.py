@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import logging
 import threading
 import time
@@ -22,6 +23,8 @@ from include.ratchet.spec import Model, ModelKey, find_models, get_model
 _log = logging.getLogger(__name__)
 _RETRY_S = 10.0
 """What could not be deployed is tried again after so long: a registry that was away comes back."""
+_COLLECT_AFTER = 50
+"""Deployments that were let go: about so many may leave something behind until it is looked for."""
 _PINNED = 3
 """Versions that callers asked for by number and that stay loaded, beside a new one."""
 Report = Callable[[ModelKey, int, Exception], None]
@@ -45,6 +48,7 @@ class Deployments:
         self._refused: dict[ModelKey, tuple[Route, int, float]] = {}
         self._lock = threading.Lock()
         self._loading: dict[ModelKey, threading.Lock] = {}
+        self._let_go = 0
 
     def find(self, key: ModelKey) -> Predictor | None:
         """A model key that is loaded."""
@@ -78,6 +82,8 @@ class Deployments:
             with self._lock:
                 self._loaded[key] = predictor
             self._make_room(key)
+            # What is loaded stays. Were the collector to go through it again and again, every request would wait.
+            gc.freeze()
             return predictor
 
     def refresh(self) -> None:
@@ -87,6 +93,7 @@ class Deployments:
             Exception: the database or the store cannot be reached; everything goes on as it is.
         """
         routes, revisions = read_routes(self._settings), self._store.revisions()
+        self._collect()
         for predictor in self.all():
             key = predictor.key
             route, revision = routes.get(key), revisions.get(key, 0)
@@ -100,6 +107,7 @@ class Deployments:
             try:
                 predictor.deploy(self._follow(predictor, route, revision))
                 self._refused.pop(key, None)
+                self._let_go += 1
             except Exception as error:  # whatever a version does when it is loaded, the old one goes on
                 self._refused[key] = (route, revision, time.monotonic() + _RETRY_S)
                 if not is_known:
@@ -173,3 +181,12 @@ class Deployments:
                 with self._lock:
                     self._loaded.pop(predictor.key, None)
                 predictor.close()
+                self._let_go += 1
+
+    def _collect(self) -> None:
+        """Look through everything once a good deal was let go."""
+        if self._let_go >= _COLLECT_AFTER:
+            self._let_go = 0
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()

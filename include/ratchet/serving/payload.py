@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from include.ratchet.data.casting import ARROW_TYPES
 from include.ratchet.data.records import record_key
 from include.ratchet.features import known_columns
+from include.ratchet.serving.columns import read_columns
 from include.ratchet.spec import Model
 from include.ratchet.spec.tables import ColumnSpec, ColumnType
 
 Row = dict[str, Any]
+Rows: TypeAlias = "list[Row] | pa.Table"
+"""Rows as they were read: one by one, or as columns."""
+_MANY = 64
+"""Rows from which reading them column by column is faster."""
 _WORDS: dict[ColumnType, str] = {
     "string": "text",
     "integer": "a whole number of at most 64 bits",
@@ -80,13 +85,28 @@ class RowReader:
         self._required = [field.name for field in self.fields if field.is_required]
         self._event_time = spec.event_time
 
-    def read(self, rows: Sequence[Any]) -> tuple[list[Row], list[Problem]]:
-        """Rows with their values read, and everything that is wrong with them."""
+    def read(self, rows: Sequence[Any]) -> tuple[Rows, list[Problem]]:
+        """Rows with their values read, and everything that is wrong with them. Many that are right come as columns."""
+        if len(rows) >= _MANY:
+            table = read_columns(self.fields, rows, (_FIRST_YEAR, _LAST_YEAR))
+            if table is not None:
+                return table, []
         problems: list[Problem] = []
         return [self._read_row(number, row, problems) for number, row in enumerate(rows)], problems
 
-    def to_table(self, rows: Sequence[Row]) -> pa.Table:
-        """Read rows as columns in the spec's types; a field that was left out is null."""
+    def to_table(self, parts: Iterable[Rows]) -> pa.Table:
+        """Rows of several requests as columns in the spec's types; a field that was left out is null."""
+        tables: list[pa.Table] = []
+        rows: list[Row] = []
+        for part in parts:
+            if isinstance(part, pa.Table):
+                tables += [*([self._to_table(rows)] if rows else []), part]
+                rows = []
+            else:
+                rows += part
+        return pa.concat_tables([*tables, *([self._to_table(rows)] if rows else [])])
+
+    def _to_table(self, rows: Sequence[Row]) -> pa.Table:
         return pa.table({
             field.name: pa.array([row.get(field.name) for row in rows], ARROW_TYPES[field.type])
             for field in self.fields

@@ -110,13 +110,11 @@ class Predictor:
 
     def _predict(self, deployment: Deployment, requests: Sequence[Request]) -> Outcome:
         self.used_at = time.monotonic()
-        rows = [row for request in requests for row in request.rows]
-        features = deployment.scorer.score(self.reader.to_table(rows))
-        owners = [request for request in requests for _ in request.rows]
-        keys = [key for request in requests for key in request.keys]
+        features = deployment.scorer.score(self.reader.to_table(request.read for request in requests))
         choices = [
-            deployment.route.choose(key) if owner.version is None else Choice(owner.version, "champion")
-            for owner, key in zip(owners, keys, strict=True)
+            deployment.route.choose(key) if request.version is None else Choice(request.version, "champion")
+            for request in requests
+            for key in request.keys
         ]
         absent = {choice.version for choice in choices} - deployment.fitted.keys()
         if absent:
@@ -159,9 +157,9 @@ class Predictor:
             predictions = [
                 {"row": row, **outputs[start + row], "version": scored.versions[start + row],
                  "route": scored.routes[start + row], "is_stale": bool(is_stale[start + row])}
-                for row in range(len(request.rows))
+                for row in range(request.count)
             ]  # fmt: skip
-            start += len(request.rows)
+            start += request.count
             yield request, Answer({
                 "request_id": request.id, "model": self.key.model, "known_until": known_until,
                 "predictions": predictions,

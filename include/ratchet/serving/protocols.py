@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from include.ratchet.features import Histories
 from include.ratchet.serving.gate import Refusal, refusal_of
-from include.ratchet.serving.payload import Problem, Row
+from include.ratchet.serving.payload import Problem, Rows
 from include.ratchet.serving.predictor import Predictor
 from include.ratchet.serving.requests import Answer, make_request
 from include.ratchet.serving.service import Service
@@ -88,7 +91,7 @@ def invalid(problems: Sequence[Problem]) -> Refusal:
     return Refusal(422, "invalid", message, problems[:_SHOWN])
 
 
-def _read(predictor: Predictor, rows: Any) -> list[Row]:
+def _read(predictor: Predictor, rows: Any) -> Rows:
     limit = predictor.model.spec.serving.max_rows
     if not isinstance(rows, list) or not rows:
         raise invalid(
@@ -107,11 +110,16 @@ def _read(predictor: Predictor, rows: Any) -> list[Row]:
     return read
 
 
-def _check_reach(spec: ModelSpec, histories: Histories, rows: Sequence[Row]) -> list[Problem]:
+def _check_reach(spec: ModelSpec, histories: Histories, rows: Rows) -> list[Problem]:
     """Rows that the online features do not reach: too long ago, or so far ahead that they are too old for them."""
     earliest, latest = histories.reach_from + spec.prediction_lead, None
     if spec.serving.online.when_stale == "refuse":
         latest = histories.known_until + spec.serving.online.max_age + spec.prediction_lead
+    if isinstance(rows, pa.Table):
+        bounds = pc.min_max(rows[spec.event_time]).as_py()
+        if earliest <= bounds["min"] and (latest is None or bounds["max"] <= latest):
+            return []
+        rows = rows.to_pylist()
     found = []
     for number, row in enumerate(rows):
         event = row[spec.event_time]

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from include.ratchet.serving.requests import Request
 
 
+_TIME = pa.timestamp("us", "UTC")
+_QUARTER = 15 * 60 * 1_000_000
+
+
 class Masker:
     """Turns values into keyed hashes: equal ones stay equal, and nobody without the secret can guess them."""
 
@@ -51,36 +55,34 @@ def record_rows(
     masker: Masker,
 ) -> pa.Table:  # fmt: skip
     """One record for each row that is answered, and one for each challenger that a champion stood in for."""
-    count = features.num_rows
-    owners = [request for request in requests for _ in request.rows]
-    now = time.monotonic()
-    histories = deployment.scorer.histories
-    fitted = [deployment.fitted[version] for version in scored.versions]
+    count, now = features.num_rows, time.monotonic()
+    fitted = deployment.fitted
+    owned = pa.table({
+        "request_id": [one.id for one in requests],
+        "received_at": pa.array([one.received_at for one in requests], _TIME),
+        "latency_ms": [(now - one.started) * 1000 for one in requests],
+        "caller": [one.caller for one in requests],
+    }).take(pa.array(np.repeat(np.arange(len(requests)), [one.count for one in requests])))  # fmt: skip
     columns: dict[str, Any] = {
-        "request_id": [owner.id for owner in owners],
-        "row": [row for request in requests for row in range(len(request.rows))],
-        "model": [key.model] * count,
-        "segment": [key.segment] * count,
-        "key": [one for request in requests for one in request.keys],
+        **{name: owned[name] for name in owned.column_names},
+        "row": np.concatenate([np.arange(one.count, dtype=np.int32) for one in requests]),
+        "key": [key for one in requests for key in one.keys],
         "event_time": features[spec.event_time],
         "prediction_time": features["_prediction_time"],
-        "received_at": [owner.received_at for owner in owners],
-        "answered_at": [answered_at] * count,
-        "latency_ms": [(now - owner.started) * 1000 for owner in owners],
         "version": scored.versions,
         "route": scored.routes,
-        "mode": [deployment.route.mode] * count,
-        "deployed_at": [one.deployed_at for one in fitted],
+        "deployed_at": [fitted[version].deployed_at for version in scored.versions],
         "score": pa.array(scored.scores, from_pandas=True),
         "output": [orjson.dumps(one).decode() for one in outputs],
         "error": pa.nulls(count, pa.string()),
-        "payload": [orjson.dumps(masker.mask(row)).decode() for request in requests for row in request.raw],
-        "known_until": [histories.known_until] * count,
+        "payload": [orjson.dumps(masker.mask(row)).decode() for one in requests for row in one.raw],
         "is_stale": is_stale,
-        "caller": [owner.caller for owner in owners],
-        "code_hash": [one.code_hash for one in fitted],
-        "lock_hash": [one.lock_hash for one in fitted],
+        "code_hash": [fitted[version].code_hash for version in scored.versions],
+        "lock_hash": [fitted[version].lock_hash for version in scored.versions],
     }
+    same = {"model": key.model, "segment": key.segment, "answered_at": answered_at, "mode": deployment.route.mode,
+            "known_until": deployment.scorer.histories.known_until}  # fmt: skip
+    columns |= {name: pa.repeat(pa.scalar(value, REQUESTS.field(name).type), count) for name, value in same.items()}
     table = _assemble(spec, columns, features, masker.features)
     return pa.concat_tables([table, _failed(table, scored)]) if scored.failures else table
 
@@ -116,7 +118,7 @@ def _failed(table: pa.Table, scored: Scored) -> pa.Table:
 def _assemble(spec: ModelSpec, columns: Mapping[str, Any], features: pa.Table, names: Sequence[str]) -> pa.Table:
     arrays = {field.name: _column(columns[field.name], field.type) for field in REQUESTS}
     arrays |= {f"{FEATURE}{name}": features[name] for name in names}
-    arrays[PARTITION_COLUMN] = pa.array(_partitions(spec, features[spec.event_time]), pa.string())
+    arrays[PARTITION_COLUMN] = _partitions(spec, features[spec.event_time])
     return pa.table(arrays)
 
 
@@ -126,16 +128,11 @@ def _column(values: Any, kind: pa.DataType) -> Any:
     return pa.array(values, kind)
 
 
-def _partitions(spec: ModelSpec, times: pa.ChunkedArray) -> list[str]:
-    known: dict[datetime, str] = {}
-    keys = []
-    for moment in times.to_pylist():
-        # Every zone's days and hours begin at a quarter of an hour.
-        quarter = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-        if quarter not in known:
-            known[quarter] = partition_of(spec, quarter).key
-        keys.append(known[quarter])
-    return keys
+def _partitions(spec: ModelSpec, times: pa.ChunkedArray) -> pa.Array:
+    # Every zone's days and hours begin at a quarter of an hour.
+    quarters, places = np.unique(times.cast(pa.int64()).to_numpy() // _QUARTER, return_inverse=True)
+    begins = pa.array(quarters * _QUARTER).cast(_TIME).to_pylist()
+    return pa.array([partition_of(spec, begin).key for begin in begins], pa.string()).take(pa.array(places))
 
 
 def _replace(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
+import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from include.ratchet.data.records import record_key
-from include.ratchet.serving.payload import Row
+import pyarrow as pa
+
+from include.ratchet.data.records import record_key, record_keys
+from include.ratchet.serving.payload import Rows
 from include.ratchet.spec import ModelSpec
+
+_IDS = random.Random()  # noqa: S311 - of its own: nobody else's seed makes two requests one
+"""Not the system's source, which would let go of the interpreter for each request."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Request:
     Attributes:
         id: the caller's, or made.
         is_given: whether the caller gave the id; a second request of that id gets the first one's answer.
-        rows: as they were read.
+        read: its rows, as they were read.
         raw: as they came.
         keys: by row, what labels come by and what routes are chosen by.
         received_at: wall clock.
@@ -46,7 +51,7 @@ class Request:
 
     id: str
     is_given: bool
-    rows: Sequence[Row]
+    read: Rows
     raw: Sequence[Mapping[str, Any]]
     keys: Sequence[str]
     received_at: datetime
@@ -55,13 +60,18 @@ class Request:
     version: int | None = None
     done: Future[Answer] = field(default_factory=Future, repr=False, compare=False)
 
+    @property
+    def count(self) -> int:
+        """Of its rows."""
+        return len(self.raw)
+
 
 def make_request(
-    spec: ModelSpec, rows: Sequence[Row], raw: Sequence[Mapping[str, Any]], *, given_id: str | None,
+    spec: ModelSpec, read: Rows, raw: Sequence[Mapping[str, Any]], *, given_id: str | None,
     received_at: datetime, started: float, caller: str, version: int | None = None,
 ) -> Request:  # fmt: skip
     """A request of read rows."""
-    return Request(
-        given_id or uuid.uuid4().hex, given_id is not None, rows, raw, [record_key(spec, row) for row in rows],
-        received_at, started, caller, version,
-    )  # fmt: skip
+    is_many = isinstance(read, pa.Table)
+    keys = record_keys(spec, read).to_pylist() if is_many else [record_key(spec, row) for row in read]
+    name = given_id or f"{_IDS.getrandbits(128):032x}"
+    return Request(name, given_id is not None, read, raw, keys, received_at, started, caller, version)

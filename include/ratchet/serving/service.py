@@ -102,7 +102,7 @@ class Service:
             repeated = await self._find_repeated(name)
             if repeated is not None:
                 return repeated
-        rows = len(request.rows)
+        rows = request.count
         if self._waiting_rows and self._waiting_rows + rows > self.config.max_queue_rows:
             self.metrics.shed.inc()
             message = f"{self._waiting_rows} rows wait, more than {self.config.max_queue_rows} are not taken; try again"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -32,19 +32,22 @@ def ship(log: RecordLog, settings: Settings) -> int:
 
 def _ship_model(log: RecordLog, model: str, kind: Kind, settings: Settings) -> int:
     table = RecordTable(settings, get_model(settings.models_dir, model), kind)
-    appended = 0
-    while True:
-        known = table.last_of(log.name)
-        batches = list(log.read_after(model, kind, known, _BATCHES))
-        if not batches:
-            # What still waits was committed by a shipment that died before it could say so.
-            log.forget(model, kind, known)
-            return appended
-        rows = pa.concat_tables([rows for _, rows in batches], promote_options="permissive")
-        last = batches[-1][0]
-        retry_commits(lambda rows=rows, last=last: table.append_table(rows, log.name, last), table.name)  # type: ignore[misc]
-        log.forget(model, kind, last)
+    # What is up to here was committed by a shipment that may have died before it could say so. What comes while this
+    # one is at work waits for the next: a busy service must not ship without end.
+    known, end, appended = table.last_of(log.name), log.last(), 0
+    while batches := list(log.read_after(model, kind, known, end, _BATCHES)):
+        known = batches[-1][0]
+        rows = _join([rows for _, rows in batches])
+        retry_commits(lambda rows=rows, last=known: table.append_table(rows, log.name, last), table.name)  # type: ignore[misc]
         appended += rows.num_rows
+    log.forget(model, kind, known)
+    return appended
+
+
+def _join(tables: Sequence[pa.Table]) -> pa.Table:
+    """As one table in one piece, which a writer takes many times faster than as many."""
+    is_same = all(table.schema.equals(tables[0].schema) for table in tables)
+    return pa.concat_tables(tables, promote_options="none" if is_same else "permissive").combine_chunks()
 
 
 @contextmanager

@@ -33,7 +33,8 @@ def features_frame(table: pa.Table, features: Sequence[str]) -> pd.DataFrame:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             columns[name] = column.to_pandas().astype(object)
         else:
-            columns[name] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+            floats = column if pa.types.is_float64(column.type) else pc.cast(column, pa.float64())
+            columns[name] = floats.to_numpy(zero_copy_only=False)
     return pd.DataFrame(columns, columns=list(features))
 
 
