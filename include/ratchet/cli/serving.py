@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,10 +34,22 @@ def serve(
         "MLFLOW_TRACKING_URI": settings.mlflow_url,
         # A log has one service; the stack's own has the folder of that name.
         "RATCHET_SERVING_LOG": os.environ.get("RATCHET_SERVING_LOG", str(settings.home / f"serving-{port}")),
+        "RATCHET_MASK_SECRET": os.environ.get("RATCHET_MASK_SECRET") or _stacks_secret(settings.home),
     }  # fmt: skip
     if as_json:
         emit({"url": f"http://{host}:{port}"})
     os.execve(sys.executable, [sys.executable, "-m", "include.ratchet.serving"], environ)  # noqa: S606
+
+
+def _stacks_secret(home: Path) -> str:
+    """What the home's stack masks with, so that the same value gets the same hash; nothing without a stack."""
+    from include.ratchet.errors import StackError
+    from include.ratchet.stack.layout import read_layout
+
+    try:
+        return read_layout(home).secrets.get("mask", "")
+    except StackError:
+        return ""
 
 
 @keys.command("add")

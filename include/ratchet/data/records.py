@@ -39,7 +39,7 @@ REQUESTS = pa.schema([
     ("answered_at", _TIME),
     ("latency_ms", pa.float64()),
     ("version", pa.int32()),
-    ("route", pa.string()),  # champion, challenger, shadow, defer or batch
+    ("route", pa.string()),  # champion, challenger, shadow, defer, pinned or batch
     ("mode", pa.string()),  # of the hand-over: direct, shadow, canary, ab, blue_green, defer
     ("deployed_at", _TIME),  # when this version was loaded
     ("score", pa.float64()),  # probability of the positive class, or of the likeliest one, or the value

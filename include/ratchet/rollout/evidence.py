@@ -21,6 +21,8 @@ from include.ratchet.spec import Model, ModelSpec, partition_of
 
 _COLUMNS = ("request_id", "row", "segment", "key", "event_time", "prediction_time", "received_at", "latency_ms",
             "version", "route", "mode", "score", "output", "error")  # fmt: skip
+_UNROUTED = ("batch", "pinned")
+"""Routes that no hand-over chose."""
 _UNIT, _KEY = "_unit_code", "_key_code"
 _TIME = pa.timestamp("us", "UTC")
 
@@ -170,8 +172,13 @@ def _read_rows(settings: Settings, model: Model, state: RolloutState, as_of: dat
     end = as_of + model.spec.prediction_lead + timedelta(microseconds=1)
     rows = RecordTable(settings, model, "requests").between(state.stage_since, end, _COLUMNS)
     predicted = pc.coalesce(rows["prediction_time"], rows["event_time"])
-    keep = pc.and_kleene(pc.less(predicted, pa.scalar(as_of, _TIME)), pc.not_equal(rows["route"], "batch"))
+    # What was predicted before the stage began was the stage before's, also if its event came later.
+    keep = pc.and_(
+        pc.greater_equal(predicted, pa.scalar(state.stage_since, _TIME)), pc.less(predicted, pa.scalar(as_of, _TIME))
+    )
     keep = pc.and_kleene(keep, pc.equal(rows["segment"], state.key.segment))
+    for route in _UNROUTED:
+        keep = pc.and_kleene(keep, pc.not_equal(rows["route"], route))
     if not state.at.is_shadowed:
         # Two groups of keys can be compared only while both were answered.
         keep = pc.and_kleene(keep, pc.equal(rows["mode"], state.at.mode))

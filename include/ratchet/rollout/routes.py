@@ -22,12 +22,13 @@ class Choice:
 
     Attributes:
         version: the one that predicts.
-        route: whether it answers, and as which; `defer` leaves the answer to a person.
+        route: whether it answers, and as which; `defer` leaves the answer to a person, `pinned` was asked for by its
+            number, whatever the route.
         shadow: a further version that predicts off the response path and is only recorded.
     """
 
     version: int
-    route: Literal["champion", "challenger", "defer"]
+    route: Literal["champion", "challenger", "defer", "pinned"]
     shadow: int | None = None
 
 

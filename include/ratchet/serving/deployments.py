@@ -63,7 +63,7 @@ class Deployments:
 
         Raises:
             ModelNotFoundError: there is no such model.
-            NotDeployedError: it has no champion, or no histories to compute features from.
+            NotDeployedError: it has no champion, no histories to compute features from, or no secret to mask with.
         """
         with self._lock:
             mine = self._loading.setdefault(key, threading.Lock())
@@ -72,13 +72,14 @@ class Deployments:
             if known is not None:
                 return known
             model = self._model(key)
+            masker = Masker(model, self._secret)
             route = read_routes(self._settings).get(key)
             if route is None:
                 message = f"{key} has no champion yet; train one: it serves from its promotion on"
                 raise NotDeployedError(message)
             fitted = {number: load_version(model, key, number, self._settings) for number in route.versions}
             deployment = Deployment(route, fitted, *self._open_scorer(model, key))
-            predictor = Predictor(model, key, deployment, Masker(model, self._secret))
+            predictor = Predictor(model, key, deployment, masker)
             with self._lock:
                 self._loaded[key] = predictor
             self._make_room(key)

@@ -110,7 +110,8 @@ _ROUTE = _object({
     "is_shadowed": _TRUTH,
 })  # fmt: skip
 _PREDICTION = _object(
-    {"row": _COUNT, "version": _VERSION, "route": {"enum": ["champion", "challenger", "defer"]}, "is_stale": _TRUTH},
+    {"row": _COUNT, "version": _VERSION, "is_stale": _TRUTH,
+     "route": {"enum": ["champion", "challenger", "defer", "pinned"]}},
     {"score": _NUMBER, "value": _NUMBER, "class": {"type": ["boolean", "string"]},
      "probabilities": {"type": "object", "additionalProperties": _NUMBER}, "answer": {"const": "defer"}},
 )  # fmt: skip

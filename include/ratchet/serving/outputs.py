@@ -49,7 +49,7 @@ def score_rows(
     """Predict every row by its version. Where a challenger fails, the champion answers and the failure is kept.
 
     Raises:
-        Exception: whatever the champion raises.
+        Exception: whatever the champion raises, or a version that a caller asked for by its number.
     """
     outputs: list[Output] = [{}] * len(choices)
     scores = np.full(len(choices), math.nan)
@@ -63,7 +63,7 @@ def score_rows(
         try:
             found = one.predict(part, spec.task)
         except Exception as error:
-            if version == route.champion:
+            if version == route.champion or any(choices[row].route == "pinned" for row in rows):
                 raise
             _log.warning("version %s of %s cannot predict, the champion answers: %s", version, spec.name, error)
             one = fitted[route.champion]

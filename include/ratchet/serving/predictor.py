@@ -112,7 +112,7 @@ class Predictor:
         self.used_at = time.monotonic()
         features = deployment.scorer.score(self.reader.to_table(request.read for request in requests))
         choices = [
-            deployment.route.choose(key) if request.version is None else Choice(request.version, "champion")
+            deployment.route.choose(key) if request.version is None else Choice(request.version, "pinned")
             for request in requests
             for key in request.keys
         ]

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE, REQUESTS
 from include.ratchet.data.tables import PARTITION_COLUMN
+from include.ratchet.errors import NotDeployedError
 from include.ratchet.features import feature_names
 from include.ratchet.spec import Model, ModelKey, ModelSpec, partition_of
 
@@ -31,10 +32,20 @@ _QUARTER = 15 * 60 * 1_000_000
 
 
 class Masker:
-    """Turns values into keyed hashes: equal ones stay equal, and nobody without the secret can guess them."""
+    """Turns values into keyed hashes: equal ones stay equal, and nobody without the secret can guess them.
+
+    Raises:
+        NotDeployedError: columns are to be masked, and there is no secret.
+    """
 
     def __init__(self, model: Model, secret: str) -> None:
         self._names = frozenset(model.spec.serving.records.mask)
+        if self._names and not secret:
+            message = (
+                f"{model.name} masks {', '.join(sorted(self._names))}, but RATCHET_MASK_SECRET is not set; start the "
+                "service with the secret of the others, such as the stack's, or with a long random text"
+            )
+            raise NotDeployedError(message)
         self._secret = secret.encode()
         self.features = tuple(feature_names(model))
 

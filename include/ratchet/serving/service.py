@@ -190,7 +190,7 @@ class Service:
         given = [(one.id, orjson.dumps(answer.content)) for one, answer in outcome.answers if one.is_given]
         recorded = self.log.submit(Batch(key.model, "requests", outcome.records, given))
         recorded.add_done_callback(lambda future: self._finish(key, outcome, future))
-        self._count(key, outcome)
+        self.metrics.batch_rows.labels(key.slug).observe(outcome.records.num_rows)
 
     def _predict(self, key: ModelKey, requests: Sequence[Request]) -> Outcome:
         predictor = self.deployments.find(key) or self.deployments.load(key)
@@ -204,6 +204,8 @@ class Service:
         if error is not None and outcome.spec.serving.records.durability == "best_effort":
             self.metrics.unrecorded.labels(key.slug).inc(outcome.records.num_rows)
             error = None
+        if error is None:
+            self._count(key, outcome)
         for request, answer in outcome.answers:
             if error is None:
                 request.done.set_result(answer)
@@ -211,7 +213,7 @@ class Service:
                 request.done.set_exception(error)
 
     def _count(self, key: ModelKey, outcome: Outcome) -> None:
-        self.metrics.batch_rows.labels(key.slug).observe(outcome.records.num_rows)
+        """What is answered counts, and only that goes on in the shadow."""
         for (version, route), rows in outcome.rows_by_route.items():
             self.metrics.predictions.labels(key.slug, version, route).inc(rows)
         for task in outcome.shadows:

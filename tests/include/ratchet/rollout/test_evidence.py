@@ -16,6 +16,7 @@ from include.ratchet.registry.ledger import AliasState
 from include.ratchet.rollout.actions import start
 from include.ratchet.rollout.evidence import distance_of, gather, newest_record
 from include.ratchet.rollout.labels import to_label
+from include.ratchet.spec import Model
 from tests.include.ratchet.rollout.traffic import BEGIN, DAY, KEY, NEXT, World, make_model, order
 
 
@@ -109,6 +110,33 @@ def test_key_that_is_asked_for_twice_counts_once(begin, settings):
     twice = gather(settings, world.model, state, BEGIN + 2 * DAY)
     assert twice.challenger.rows == 600
     assert (twice.paired, twice.challenger.loss) == (once.paired, once.challenger.loss)
+
+
+@pytest.mark.parametrize("route", ["batch", "pinned"])
+def test_what_no_hand_over_routed_is_no_evidence(begin, settings, route):
+    world, state = begin()
+    world.live(BEGIN, state.to_route())
+    before = gather(settings, world.model, state, BEGIN + 2 * DAY)
+    table = RecordTable(settings, world.model, "requests")
+    further = [{**row, "request_id": f"further-{row['request_id']}", "route": route}
+               for row in table.read().to_pylist()]  # fmt: skip
+    table.append(further, "other", 1)
+    assert gather(settings, world.model, state, BEGIN + 2 * DAY) == before
+
+
+def test_what_was_predicted_before_a_stage_is_the_stage_befores(begin, settings):
+    world, state = begin()
+    world.live(BEGIN, state.to_route())
+    table = RecordTable(settings, world.model, "requests")
+    # Predicted half a day ahead of their events.
+    model = Model(spec=world.model.spec.model_copy(update={"prediction_lead": DAY / 2}), folder=world.model.folder)
+    ahead = [{**row, "request_id": f"ahead-{row['request_id']}", "event_time": row["event_time"] + DAY / 2}
+             for row in table.read().to_pylist()]  # fmt: skip
+    table.append(ahead, "other", 1)
+    later = replace(state, stage_since=BEGIN + DAY / 2)
+    first = gather(settings, model, state, BEGIN + DAY / 2).challenger.rows
+    second = gather(settings, model, later, BEGIN + 2 * DAY).challenger.rows
+    assert (first, second) == (300, 300)
 
 
 def test_two_groups_are_compared_only_while_both_were_answered(begin, settings):

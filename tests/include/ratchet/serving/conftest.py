@@ -111,10 +111,10 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Served]]
     """Starts services, over real sockets."""
     running: list[tuple[uvicorn.Server, threading.Thread, Served]] = []
 
-    def start(**limits: Any) -> Served:
+    def start(mask_with: str = "a word", **limits: Any) -> Served:
         config = ServingConfig(**{"log_dir": tmp_path / "log", "poll_s": 0.1, "ship_s": 60.0, **limits})
         reports: list[tuple[ModelKey, int, Exception]] = []
-        service = Service(settings, config, "secret", lambda *one: reports.append(one))
+        service = Service(settings, config, mask_with, lambda *one: reports.append(one))
         app = create_app(service, Gate(config, Keyring(settings)))
         port = free_port()
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))

@@ -270,6 +270,14 @@ def test_masked_columns_are_kept_only_as_a_hash(serve, settings):
     assert payloads[0]["shop"] == "north"
 
 
+def test_columns_are_never_masked_without_a_secret(serve, settings):
+    path = settings.models_dir / MODEL / "model.yaml"
+    path.write_text(path.read_text() + "serving: {records: {mask: [price]}}\n")
+    answer = serve(mask_with="").predict(make_rows(1))
+    assert (answer.status_code, answer.json()["error"]) == (409, "not_deployed")
+    assert "masks price, but RATCHET_MASK_SECRET is not set; start the service with" in answer.json()["message"]
+
+
 def test_description_and_example_work(serve):
     served = serve()
     about = served.client.get(f"/v1/models/{MODEL}").json()

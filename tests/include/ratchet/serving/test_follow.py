@@ -138,6 +138,24 @@ def test_champion_stands_in_for_a_challenger_that_fails(serve, settings, monkeyp
     assert len(found) == 8
 
 
+def test_nobody_stands_in_for_a_version_that_was_asked_for(serve, settings, monkeypatch):
+    set_route(settings, route("canary", 1.0))
+    break_version(monkeypatch, 1)
+    served = serve()
+    answer = served.predict(make_rows(1), version=1)
+    assert (answer.status_code, answer.json()["error"]) == (500, "failed")
+    assert served.predict(make_rows(1)).json()["predictions"][0]["route"] == "champion"
+
+
+def test_pinned_rows_are_recorded_as_such(serve, settings):
+    set_route(settings, route("canary", 1.0))
+    served = serve()
+    for version in (1, 2):
+        (answer,) = served.predict(make_rows(1), version=version).json()["predictions"]
+        assert (answer["version"], answer["route"]) == (version, "pinned")
+    assert [(one["version"], one["route"]) for one in records(served, settings)] == [(1, "pinned"), (2, "pinned")]
+
+
 def test_deferred_rows_are_left_to_people_and_recorded_with_the_models_score(serve, settings):
     set_route(settings, {**route("defer", 0.3), "challenger": None})
     served = serve()

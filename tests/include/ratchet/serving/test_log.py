@@ -26,7 +26,7 @@ from include.ratchet.serving.log import Batch, RecordLog
 from include.ratchet.serving.shipping import ship
 from include.ratchet.settings import PROJECT
 from include.ratchet.spec import get_model
-from tests.include.ratchet.serving.conftest import AS_OF, MODEL, make_rows
+from tests.include.ratchet.serving.conftest import AS_OF, MODEL, make_rows, set_route
 from tests.ports import free_port
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -150,6 +150,25 @@ def test_service_refuses_rather_than_forget(serve, settings, monkeypatch):
     monkeypatch.setattr(log, "_insert", insert)
     served.wait_for(lambda: served.client.get("/v2/health/ready").status_code == 200)
     assert served.predict(make_rows(1)).status_code == 200
+
+
+def test_what_is_refused_is_not_counted_and_has_no_shadow(serve, settings, monkeypatch):
+    shadow = {"mode": "shadow", "champion": 2, "challenger": 1, "share": 0.0, "salt": "s", "is_shadowed": False}
+    set_route(settings, shadow)
+    served = serve()
+    served.predict(make_rows(1))
+    served.wait_for(lambda: served.service.log.waiting().rows == 2)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    shadowed = []
+    monkeypatch.setattr(served.service, "_run_shadow", shadowed.append)
+    monkeypatch.setattr(served.service.log, "_insert", fail)
+    assert served.predict(make_rows(3)).status_code == 503
+    counts = served.client.get("/metrics").text
+    assert f'ratchet_predictions_total{{model="{MODEL}",route="champion",version="2"}} 1.0' in counts
+    assert shadowed == []
 
 
 def test_best_effort_answers_and_counts(serve, settings, monkeypatch):
