@@ -14,14 +14,13 @@ from include.ratchet.data.records import FEATURE
 from include.ratchet.evaluation.intervals import Bootstrap, Interval
 from include.ratchet.replay.answer import SHOWN, Answerer, Floats, recorded_features, same_bits
 from include.ratchet.replay.basis import Versions
-from include.ratchet.replay.labels import find_labels
 from include.ratchet.replay.payload import read_payloads
 from include.ratchet.replay.recompute import recompute
+from include.ratchet.rollout.labels import read_outcomes
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.fit import score_of
-from include.ratchet.training.frames import label_array
 from include.ratchet.training.metrics import Weighted, prepare
 
 
@@ -101,9 +100,8 @@ def ask_version(settings: Settings, model: Model, records: pa.Table, number: int
     rows = seen if seen.num_rows else records
     other = Answerer(settings, model, number)
     features, origin = _features(settings, model, rows, other)
-    labels = find_labels(settings, model, rows)
-    is_known = pc.is_valid(labels.column(0)).to_numpy()
-    classes = _classes(settings, model, rows, other, labels.filter(is_known))
+    is_known, labels = read_outcomes(settings, model, rows).truths.find(rows["key"].combine_chunks())
+    classes = _classes(settings, model, rows, other)
     before, after = _predict_before(settings, model, rows, classes), other.predict(features, classes)
     one, two = score_of(before), np.ascontiguousarray(score_of(after))
     is_other = ~same_bits(np.ascontiguousarray(one), two)
@@ -116,7 +114,7 @@ def ask_version(settings: Settings, model: Model, records: pa.Table, number: int
         decided_otherwise=_decided_otherwise(model, before, after),
         features=origin,
         answers=tuple(_answer(rows, row, one, two) for row in np.argsort(-gap, kind="stable")[:SHOWN] if is_other[row]),
-        metric=_measure(model, labels.filter(is_known), before[is_known], after[is_known], classes),
+        metric=_measure(model, labels, before[is_known], after[is_known], classes),
     )
 
 
@@ -141,15 +139,13 @@ def _predict_before(settings: Settings, model: Model, rows: pa.Table, classes: n
     return found
 
 
-def _classes(
-    settings: Settings, model: Model, rows: pa.Table, other: Answerer, labels: pa.Table
-) -> npt.NDArray[Any] | None:
-    """Every class that a version or a label knows, sorted; None of other tasks."""
+def _classes(settings: Settings, model: Model, rows: pa.Table, other: Answerer) -> npt.NDArray[Any] | None:
+    """Every class that a version knows, sorted; None of other tasks."""
     if model.spec.task != "multiclass":
         return None
     numbers = pc.unique(rows["version"]).to_pylist()
     known = [other.estimator.classes_, *(Answerer(settings, model, number).estimator.classes_ for number in numbers)]
-    return np.unique(np.concatenate([*known, label_array(labels, model.spec)] if labels.num_rows else known))
+    return np.unique(np.concatenate(known))
 
 
 def _decided_otherwise(model: Model, before: Floats, after: Floats) -> float | None:
@@ -167,13 +163,16 @@ def _answer(rows: pa.Table, row: int, one: Floats, two: Floats) -> ChangedAnswer
 
 
 def _measure(
-    model: Model, labels: pa.Table, before: Floats, after: Floats, classes: npt.NDArray[Any] | None
+    model: Model, label: npt.NDArray[Any], before: Floats, after: Floats, classes: npt.NDArray[Any] | None
 ) -> MetricChange | None:
-    if not labels.num_rows:
+    if not len(label):
         return None
     spec, evaluation = model.spec, model.spec.evaluation
-    label = label_array(labels, spec)
-    label = label if classes is None else np.searchsorted(classes, label)
+    if classes is not None:
+        names = {name: place for place, name in enumerate(dict.fromkeys([*map(str, classes), *label]))}
+        label = np.array([names[one] for one in label])
+        # To a class that no version knows, none gave a chance.
+        before, after = (np.pad(scores, ((0, 0), (0, len(names) - len(classes)))) for scores in (before, after))
 
     def measured(scores: Floats) -> Weighted:
         return prepare(spec.metric, label, scores, threshold=evaluation.threshold)

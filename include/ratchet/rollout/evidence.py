@@ -120,7 +120,7 @@ class _Scored:
 def gather(settings: Settings, model: Model, state: RolloutState, as_of: datetime) -> Evidence:
     """The evidence of the present stage as it stood at `as_of`."""
     rows = _read_rows(settings, model, state, as_of)
-    outcomes = read_outcomes(settings, model, rows, state.stage_since, as_of)
+    outcomes = read_outcomes(settings, model, rows, as_of)
     tables = {
         version: rows.filter(pc.equal(rows["version"], version))
         for version in (state.champion, state.challenger)
@@ -167,7 +167,7 @@ def distance_of(one: Floats, other: Floats) -> float | None:
 
 
 def _read_rows(settings: Settings, model: Model, state: RolloutState, as_of: datetime) -> pa.Table:
-    """The stage's records, oldest prediction first, with `unit` (request and row) and a key in each."""
+    """The stage's records, oldest prediction first, with a key in each: its own, or its request and row."""
     # Half-open times of the event; a row that is predicted ahead of its event counts once it is predicted.
     end = as_of + model.spec.prediction_lead + timedelta(microseconds=1)
     rows = RecordTable(settings, model, "requests").between(state.stage_since, end, _COLUMNS)
@@ -187,7 +187,7 @@ def _read_rows(settings: Settings, model: Model, state: RolloutState, as_of: dat
     )
     units = unit_of(rows)
     keys = pc.coalesce(rows["key"].combine_chunks(), units)
-    rows = rows.set_column(rows.column_names.index("key"), "key", keys).append_column("unit", units)
+    rows = rows.set_column(rows.column_names.index("key"), "key", keys)
     codes = {name: pc.dictionary_encode(column).indices for name, column in ((_UNIT, units), (_KEY, keys))}
     return rows.append_column(_UNIT, codes[_UNIT]).append_column(_KEY, codes[_KEY])
 

@@ -1,4 +1,7 @@
-"""What became known of predictions: labels from the landed table and from callers, and what people answered."""
+"""What became known of predictions: labels from the landed table and from callers, and what people answered.
+
+What landed is the record of how it turned out. What a caller said fills in until it lands, and for what never does.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, partition_of
 from include.ratchet.training.frames import label_array
 
-_END = datetime(9000, 1, 1, tzinfo=UTC)
+END = datetime(9000, 1, 1, tzinfo=UTC)
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -48,7 +51,7 @@ class Outcomes:
     """What was known as of an instant.
 
     Attributes:
-        labels: what came true: as callers said it, else as it landed, else as the person who did the task said it.
+        labels: what came true: as it landed, else as callers said it, else as the person who did the task said it.
         truths: the same without what people answered.
         people: what people answered to deferred rows.
     """
@@ -58,21 +61,20 @@ class Outcomes:
     people: Known
 
 
-def read_outcomes(settings: Settings, model: Model, rows: pa.Table, since: datetime, as_of: datetime) -> Outcomes:
-    """Labels and people's answers that were available before `as_of`.
+def read_outcomes(settings: Settings, model: Model, rows: pa.Table, as_of: datetime = END) -> Outcomes:
+    """Labels and people's answers to some rows that were available before `as_of`; without one, all that there are.
 
     Args:
         settings: of the installation.
         model: whose.
-        rows: request records with `unit` and `key`: feedback that names a request is about the key of its record.
-        since: no event before it matters.
+        rows: request records: feedback that names a request is about the key of its record.
         as_of: what became available then or later is not seen.
     """
     spec = model.spec
-    landed = _read_landed(settings, model, since, as_of)
-    feedback = _read_feedback(settings, model, rows, since, as_of)
+    landed = _read_landed(settings, model, rows, as_of)
+    feedback = _read_feedback(settings, model, rows, as_of)
     said, people = (_values_of(spec, feedback, kind) for kind in ("label", "human"))
-    return Outcomes(_merge(spec, said, landed, people), _merge(spec, said, landed), _merge(spec, people))
+    return Outcomes(_merge(spec, landed, said, people), _merge(spec, landed, said), _merge(spec, people))
 
 
 def to_label(spec: ModelSpec, value: Any) -> float | str | None:
@@ -95,10 +97,12 @@ _BOOLEANS = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0
 _Pairs = tuple[list[str], list[Any]]
 
 
-def _read_landed(settings: Settings, model: Model, since: datetime, as_of: datetime) -> _Pairs:
+def _read_landed(settings: Settings, model: Model, asked: pa.Table, as_of: datetime) -> _Pairs:
     spec, table = model.spec, Table(settings, model.name, model.name)
-    first = partition_of(spec, since).key
-    last = partition_of(spec, as_of + spec.prediction_lead).key
+    times = pc.min_max(asked["event_time"]).as_py()
+    if times["min"] is None:
+        return [], []
+    first, last = (partition_of(spec, times[end]).key for end in ("min", "max"))
     inside = [key for key in table.row_counts() if first <= key <= last]
     if not inside:
         return [], []
@@ -113,16 +117,18 @@ def _read_landed(settings: Settings, model: Model, since: datetime, as_of: datet
     return record_keys(spec, rows).to_pylist(), [str(one) for one in values] if is_text else list(values.astype(float))
 
 
-def _read_feedback(settings: Settings, model: Model, rows: pa.Table, since: datetime, as_of: datetime) -> pa.Table:
+def _read_feedback(settings: Settings, model: Model, rows: pa.Table, as_of: datetime) -> pa.Table:
     """Feedback that was available, the newest last, with the key that each is about."""
+    begins = [pc.min(rows[name]).as_py() for name in ("event_time", "received_at")]
+    since = min((one for one in begins if one is not None), default=END)
     # Read to the end of time: it may have arrived later, by the wall clock, than the time that it speaks of.
-    table = RecordTable(settings, model, "feedback").between(since, _END)
+    table = RecordTable(settings, model, "feedback").between(since, END)
     if table.num_rows == 0:
         return table
     available = pc.coalesce(table["available_time"], table["received_at"])
     table = table.append_column("_available", available).filter(pc.less(available, pa.scalar(as_of, _TIME)))
     table = table.sort_by([("_available", "ascending"), ("received_at", "ascending")])
-    position = pc.index_in(unit_of(table), value_set=rows["unit"].combine_chunks())
+    position = pc.index_in(unit_of(table), value_set=unit_of(rows))
     of_request = pc.take(rows["key"].combine_chunks(), position)
     keys = pc.coalesce(table["key"].combine_chunks(), of_request)
     table = table.set_column(table.column_names.index("key"), "key", keys)

@@ -13,11 +13,12 @@ from sklearn.metrics import roc_auc_score
 from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import VersionNotFoundError
-from include.ratchet.replay import Selection, replay
+from include.ratchet.replay import Selection, replay, whatif
 from include.ratchet.replay.answer import Answerer
-from include.ratchet.replay.labels import find_labels
 from include.ratchet.replay.show import as_text
+from include.ratchet.rollout.labels import read_outcomes
 from tests.include.ratchet.replay.lived import NAME, compute, read_orders, record
+from tests.include.ratchet.rollout.traffic import make_model
 
 DAY = Selection(start=datetime(2026, 2, 26, tzinfo=UTC), end=datetime(2026, 2, 27, tzinfo=UTC))
 pytestmark = pytest.mark.filterwarnings("default")
@@ -88,11 +89,30 @@ def test_label_that_a_caller_sent_counts_where_none_has_landed(workspace):
     ]
     base = {"feedback_id": "f", "received_at": now, "available_time": datetime(2026, 2, 27, tzinfo=UTC)}
     RecordTable(workspace.settings, model, "feedback").append([base | row for row in sent], "feedback", 4)
-    records = pa.Table.from_pylist([{name: row[name] for name in ("key", "request_id", "row", "event_time")}
-                                    for row in rows])  # fmt: skip
-    found = find_labels(workspace.settings, model, records)["is_returned"].to_pylist()
-    assert None not in found[:3]
-    assert found[3:] == [True, False, None]
+    names = ("key", "request_id", "row", "event_time", "received_at")
+    records = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows])
+    truths = read_outcomes(workspace.settings, model, records).truths
+    is_known, found = truths.find(records["key"].combine_chunks())
+    assert is_known.tolist() == [True] * 5 + [False]
+    assert found[3:].tolist() == [1.0, 0.0]
+
+
+def test_label_that_landed_counts_before_one_that_a_caller_sent(workspace):
+    rows = record(workspace, read_orders(workspace, "2026-02-26", 50), "log")
+    before = replay(workspace, NAME, DAY, with_version=2).what_if.metric
+    at = datetime(2026, 2, 28, tzinfo=UTC)
+    sent = [{"feedback_id": f"f{number}", "key": row["key"], "kind": "label", "value": "true", "received_at": at,
+             "available_time": at} for number, row in enumerate(rows)]  # fmt: skip
+    RecordTable(workspace.settings, workspace.model(NAME), "feedback").append(sent, "feedback", len(sent))
+    assert replay(workspace, NAME, DAY, with_version=2).what_if.metric == before
+
+
+def test_labels_of_classes_that_no_version_knows_count_against_both(tmp_path):
+    model = make_model(tmp_path, task="multiclass")
+    scores = np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
+    found = whatif._measure(model, np.array(["1", "2", "3"], object), scores, scores, np.array([1, 2]))
+    assert found.rows == 3
+    assert found.before.value == pytest.approx(-np.log([0.8, 0.6, np.finfo(float).eps]).mean())
 
 
 def test_unknown_version_is_refused(workspace):
