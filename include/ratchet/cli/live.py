@@ -89,6 +89,9 @@ class Life:
     def _look(self, day: Partition) -> None:
         dag = f"rollout_{self.model.name}"
         run = self.runs.await_run(dag, {"as_of": day.end.isoformat()})
+        if any(task["task_id"] == "look" and task["state"] == "skipped" for task in self.runs.client.tasks(dag, run)):
+            _say(day, "hand-over: the hourly run looked at the same moment")
+            return
         found = self.runs.client.xcom(dag, run, "look")
         self._decisions.append({"day": day.key, **{name: found[name] for name in ("action", "stage", "reason")}})
         _say(day, f"hand-over: {found['action']} ({found['stage']}): {found['reason']}")
