@@ -27,7 +27,7 @@ from include.ratchet.serving.describe import (
     example_body,
 )
 from include.ratchet.serving.feedback import Feedback
-from include.ratchet.serving.gate import Gate, Refusal, refusal_of, respond
+from include.ratchet.serving.gate import AWAY, Gate, Refusal, refusal_of, respond
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import find, invalid, predict
 from include.ratchet.serving.service import Service
@@ -57,7 +57,9 @@ def create_app(service: Service, gate: Gate) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        gate.open()
         yield
+        gate.close()
         service.close()
 
     app = FastAPI(
@@ -188,6 +190,7 @@ def _add_handlers(app: FastAPI) -> None:
 
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         Refusal: refuse, RatchetError: refuse, RecursionError: refuse, HTTPException: refuse_route, Exception: refuse,
+        **dict.fromkeys(AWAY, refuse),
     }  # fmt: skip
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)

@@ -211,11 +211,11 @@ _REFUSALS = {
     400: "The body is not JSON", 401: "No API key", 403: "A key without the scope", 404: "No such model or version",
     409: "Not as things stand: the message says why, and what to do", 413: "Too large",
     422: "Wrong fields, each with where, found and expected", 429: "Too many requests", 500: "The request failed",
-    503: "Overloaded, stale, it cannot be recorded, or the registry is away: try again after Retry-After",
+    503: "Overloaded, stale, not recorded, or database or registry is away: try again after Retry-After",
 }  # fmt: skip
-CALL = (401, 429, 500)
+CALL = (401, 429, 500, 503)
 """What any caller may be told instead of an answer."""
-MODEL_CALL = (*CALL, 404, 409, 503)
+MODEL_CALL = (*CALL, 404, 409)
 BODY_CALL = (*MODEL_CALL, 400, 403, 413, 422)
 ADMIN_READ = (*CALL, 403, 404)
 ADMIN_CALL = (*ADMIN_READ, 400, 409, 413, 422)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,6 +32,9 @@ from include.ratchet.serving.payload import Problem
 
 ANYBODY = "anybody"
 _CALLERS = 10_000
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+"""What is raised while the database does not answer."""
+_SOON = {"Retry-After": "5"}
 
 
 class Refusal(Exception):  # noqa: N818 - what a caller is told, and no fault of the service
@@ -55,7 +60,7 @@ _STATUS: tuple[tuple[type[Exception], int, str, dict[str, str]], ...] = (
     (VersionNotFoundError, 404, "unknown_version", {}),
     (NotDeployedError, 409, "not_deployed", {}),
     (OverloadError, 503, "overloaded", {"Retry-After": "1"}),
-    (LogUnavailableError, 503, "not_recorded", {"Retry-After": "5"}),
+    (LogUnavailableError, 503, "not_recorded", _SOON),
     (RegistryUnavailableError, 503, "no_registry", {"Retry-After": "10"}),
     (NothingToRevertError, 409, "nothing_to_revert", {}),
     (RolloutError, 409, "no_such_step", {}),
@@ -71,6 +76,9 @@ def refusal_of(error: Exception) -> Refusal:
     for kind, status, code, headers in _STATUS:
         if isinstance(error, kind):
             return Refusal(status, code, str(error), headers=headers)
+    if isinstance(error, AWAY):
+        message = "the database does not answer; what is loaded goes on predicting, the rest waits for it: try again"
+        return Refusal(503, "no_database", message, headers=_SOON)
     word = str(error) if isinstance(error, RatchetError) else type(error).__name__
     return Refusal(500, "failed", f"the request failed ({word}); the service's log says more")
 
@@ -87,11 +95,20 @@ class Gate:
         """Whether callers need an API key."""
         return self._config.auth == "on"
 
+    def open(self) -> None:
+        """Begin to follow the keys, where callers need one."""
+        if self.needs_key:
+            self._keyring.open()
+
+    def close(self) -> None:
+        """Follow them no longer."""
+        self._keyring.close()
+
     def admit(self, request: Request, *scopes: str) -> str:
         """The caller's name.
 
         Raises:
-            Refusal: 401 without a key, 403 without any of the scopes, 429 over the limit.
+            Refusal: 401 without a key, 403 without any of the scopes, 429 over the limit, 503 if keys cannot be read.
         """
         caller = ANYBODY if self._config.auth == "off" else self._identify(request, scopes)
         if self._config.rate:
@@ -126,6 +143,9 @@ class Gate:
     def _identify(self, request: Request, scopes: Sequence[str]) -> str:
         header = request.headers.get("authorization", "")
         key = request.headers.get("x-api-key") or (header[7:] if header[:7].lower() == "bearer " else "")
+        if key and not self._keyring.is_read:
+            message = "the database does not answer, and no API key is known yet; try again"
+            raise Refusal(503, "no_database", message, headers=_SOON)
         known = self._keyring.find(key) if key else None
         if known is None:
             message = "expected an API key as `Authorization: Bearer rk_...` or `X-API-Key`; see ./ratchet key add"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
-import time
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +21,9 @@ from include.ratchet.settings import Settings
 Scope = Literal["predict", "feedback", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "rk_"
-_FRESH_S = 2.0
-"""For so long a key that was taken away may still be taken."""
+_READ_EVERY_S = 1.0
+"""So that a key that was taken back stops being taken within two seconds."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,49 @@ def list_keys(settings: Settings) -> list[ApiKey]:
 
 
 class Keyring:
-    """Looks keys up, from memory for two seconds."""
+    """Knows all keys, and reads them again every second; while the database is away, the last ones go on."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._known: dict[str, tuple[str, frozenset[str]]] = {}
-        self._read_at = -_FRESH_S
+        self._known: dict[str, tuple[str, frozenset[str]]] | None = None
+        self._is_failing = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="keys", daemon=True)
+
+    def open(self) -> None:
+        """Read the keys, and follow them from now on."""
+        self._read()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Follow them no longer."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether they could be read at all, yet."""
+        return self._known is not None
 
     def find(self, key: str) -> tuple[str, frozenset[str]] | None:
         """The name and scopes of a key; None if it is none."""
-        if time.monotonic() - self._read_at > _FRESH_S:
-            query = select(api_keys.c.digest, api_keys.c.name, api_keys.c.scopes)
+        return (self._known or {}).get(_digest(key))
+
+    def _follow(self) -> None:
+        while not self._stopping.wait(_READ_EVERY_S):
+            self._read()
+
+    def _read(self) -> None:
+        query = select(api_keys.c.digest, api_keys.c.name, api_keys.c.scopes)
+        try:
             with engine_of(self._settings.database_url).connect() as connection:
                 self._known = {digest: (name, frozenset(scopes)) for digest, name, scopes in connection.execute(query)}
-            self._read_at = time.monotonic()
-        return self._known.get(_digest(key))
+            self._is_failing = False
+        except Exception:  # whatever it is, callers who were known stay so
+            if not self._is_failing:
+                _log.exception("API keys cannot be read; the last known ones go on, and it is tried again every second")
+            self._is_failing = True
 
 
 def _digest(key: str) -> str:
