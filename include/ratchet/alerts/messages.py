@@ -95,7 +95,7 @@ def warning_message(spec: ModelSpec, run_id: str, reports: Sequence[ValidationRe
 
 
 def rollout_message(
-    spec: ModelSpec, key: ModelKey, revision: int, title: str, reason: str, facts: Mapping[str, Any], url: str
+    key: ModelKey, revision: int, title: str, reason: str, facts: Mapping[str, Any], url: str
 ) -> Message:  # fmt: skip
     """A hand-over that has moved on, back, or waits for a person."""
     head = f"{key}: {title}"
@@ -103,6 +103,12 @@ def rollout_message(
         [header(head), section(escape(reason)), *([fields(facts)] if facts else []), links({"hand-over": url})]
     )
     return Message(f"rollout:{key.slug}:{revision}", key.model, cut(f"{head}. {reason}", TEXT_CHARACTERS), blocks)
+
+
+def reversal_message(key: ModelKey, name: str, words: str, reason: str, url: str) -> Message:
+    """The previous champion is back, by an order of that name."""
+    blocks = collect([header(words), section(escape(reason)), links({"hand-over": url})])
+    return Message(f"reversal:{key.slug}:{name}", key.model, cut(f"{words}. {reason}", TEXT_CHARACTERS), blocks)
 
 
 def deadline_message(spec: ModelSpec, dag_id: str, run_id: str, limit: str, url: str) -> Message:

@@ -6,7 +6,7 @@ Imported whenever DAGs are parsed, so the engine is imported inside the function
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Metadata, get_current_context
@@ -18,6 +18,7 @@ from include.ratchet.orchestration.steps import APPROVE, open_workspace
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from include.ratchet.alerts.messages import Message
     from include.ratchet.pipeline.workspace import Workspace
     from include.ratchet.rollout.transitions import Order, Outcome
     from include.ratchet.spec import Model, ModelKey
@@ -110,6 +111,7 @@ def _revert(workspace: Workspace, model: Model, order: Order) -> Json:
     from include.ratchet.rollout.machine import Decision
     from include.ratchet.rollout.revert import revert
     from include.ratchet.rollout.transitions import Outcome
+    from include.ratchet.rollout.words import describe_reversal
     from include.ratchet.spec import ModelKey
 
     key = ModelKey(model.name)
@@ -117,6 +119,7 @@ def _revert(workspace: Workspace, model: Model, order: Order) -> Json:
     if found.is_rollout:
         state = store.read(key, workspace.settings)
         return _report(workspace, model, Outcome(Decision("revert", found.words), state, True))
+    _send(workspace, model, lambda url: describe_reversal(key, found, order, url))
     return {"action": "revert", "reason": found.words, "champion": found.after, "is_champion_moved": True}
 
 
@@ -135,18 +138,22 @@ def _report(workspace: Workspace, model: Model, outcome: Outcome) -> Json:
 
 def _tell(workspace: Workspace, model: Model, outcome: Outcome) -> None:
     """Say what moved the hand-over last, once, also if an earlier run was cut off before it could."""
-    from include.ratchet.alerts.outbox import tell
-    from include.ratchet.orchestration.notify import SlackSender, run_url
     from include.ratchet.rollout.words import describe
 
+    state = outcome.state
     # What a training began, that training has told.
-    if outcome.state is None or (outcome.state.action == "start" and outcome.state.once is not None):
-        return
+    if state is not None and (state.action != "start" or state.once is None):
+        _send(workspace, model, lambda url: describe(state, url))
+
+
+def _send(workspace: Workspace, model: Model, describe: Callable[[str], Message]) -> None:
+    """Send a message about this run, once."""
+    from include.ratchet.alerts.outbox import tell
+    from include.ratchet.orchestration.notify import SlackSender, run_url
+
     run = get_current_context()["dag_run"]
     url = run_url(workspace.settings.airflow_url, run.dag_id, run.run_id)
-    told = tell(
-        describe(model.spec, outcome.state, url), SlackSender(model.spec), workspace.settings, workspace.clock()
-    )
+    told = tell(describe(url), SlackSender(model.spec), workspace.settings, workspace.clock())
     _log.info("alert: %s", told)
 
 

@@ -43,24 +43,34 @@ def revert(settings: Settings, key: ModelKey, order: Order) -> Reversal:
         LedgerConflictError: the champion moved at the same moment.
         RegistryUnavailableError: it is done, but MLflow could not be told.
     """
-    order_key = f"revert:{key.slug}:order:{order.once}"
-    entry = ledger.find_entry(order_key, settings) if order.once else None
-    if entry is not None and entry.version is not None:
+    done = find_reversal(settings, key, order)
+    if done is not None:
         follow(key, ledger.read_aliases(key, settings), settings)
-        return _champion_words(key, entry.details["from"], entry.version)
+        return done
     state = store.read(key, settings)
     if state is not None and (state.is_active or (order.once is not None and state.once == order.once)):
         return _end_rollout(settings, key, order)
     champion, previous = ledger.plan_revert(key, settings)
+    unnamed = f"revert:{key.slug}:{champion.version}:{order.recorded_at.isoformat()}"
     entry = Entry(
         key=key, kind="revert", actor=order.actor, reason=order.reason, recorded_at=order.recorded_at,
-        version=previous.version, idempotency_key=(
-            order_key if order.once else f"revert:{key.slug}:{champion.version}:{order.recorded_at.isoformat()}"
-        ),
+        version=previous.version, idempotency_key=_order_key(key, order) if order.once else unnamed,
         as_of=previous.as_of, details={"from": champion.version},
     )  # fmt: skip
     follow(key, ledger.move_champion(entry, champion.version, settings), settings)
     return _champion_words(key, champion.version, previous.version)
+
+
+def find_reversal(settings: Settings, key: ModelKey, order: Order) -> Reversal | None:
+    """What an order took back of champions before; None if it did not, or has no name."""
+    entry = ledger.find_entry(_order_key(key, order), settings) if order.once else None
+    if entry is None or entry.version is None:
+        return None
+    return _champion_words(key, entry.details["from"], entry.version)
+
+
+def _order_key(key: ModelKey, order: Order) -> str:
+    return f"revert:{key.slug}:order:{order.once}"
 
 
 def _end_rollout(settings: Settings, key: ModelKey, order: Order) -> Reversal:

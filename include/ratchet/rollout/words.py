@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.ratchet.alerts.messages import Message, rollout_message
+from include.ratchet.alerts.messages import Message, reversal_message, rollout_message
+from include.ratchet.rollout.revert import Reversal
 from include.ratchet.rollout.sequential import Bounds
 from include.ratchet.rollout.state import RolloutState
-from include.ratchet.spec import ModelSpec
+from include.ratchet.rollout.transitions import Order
+from include.ratchet.spec import ModelKey
 
 _TITLES = {
     "start": "hand-over to {version} has begun ({stage})",
@@ -46,6 +48,11 @@ def facts_of(state: RolloutState) -> dict[str, Any]:
     return facts
 
 
-def describe(spec: ModelSpec, state: RolloutState, url: str) -> Message:
+def describe(state: RolloutState, url: str) -> Message:
     """The alert of a hand-over's last move."""
-    return rollout_message(spec, state.key, state.revision, title_of(state), state.reason, facts_of(state), url)
+    return rollout_message(state.key, state.revision, title_of(state), state.reason, facts_of(state), url)
+
+
+def describe_reversal(key: ModelKey, reversal: Reversal, order: Order, url: str) -> Message:
+    """The alert of a champion that is back; the same order has the same one."""
+    return reversal_message(key, order.once or order.recorded_at.isoformat(), reversal.words, order.reason, url)

@@ -7,7 +7,7 @@ import os
 
 import uvicorn
 
-from include.ratchet.serving.alarms import report_refused
+from include.ratchet.serving.alarms import report_moved, report_refused
 from include.ratchet.serving.app import create_app
 from include.ratchet.serving.config import read_config
 from include.ratchet.serving.gate import Gate
@@ -22,7 +22,7 @@ def main() -> None:
     settings, config = read_settings(os.environ), read_config(os.environ)
     secret = os.environ.get("RATCHET_MASK_SECRET", "")
     service = Service(settings, config, secret, report_refused(settings, os.environ))
-    app = create_app(service, Gate(config, Keyring(settings)))
+    app = create_app(service, Gate(config, Keyring(settings)), report_moved(settings, os.environ))
     uvicorn.run(app, host=config.host, port=config.port, access_log=False, log_level="warning", backlog=4096,
                 timeout_graceful_shutdown=10)  # fmt: skip
 

@@ -24,6 +24,7 @@ from include.ratchet.rollout.routes import Route, read_routes
 from include.ratchet.rollout.state import RolloutState, finite
 from include.ratchet.rollout.transitions import Order
 from include.ratchet.rollout.words import title_of
+from include.ratchet.serving.alarms import ReportMove
 from include.ratchet.serving.describe import ADMIN_CALL, ADMIN_READ, documented
 from include.ratchet.serving.gate import Gate, respond
 from include.ratchet.serving.payload import Problem
@@ -38,8 +39,8 @@ Step = Callable[[Settings, ModelKey, Order], str]
 """Does what is ordered, and says what came of it."""
 
 
-def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
-    """Add administration to an application."""
+def add_routes(app: FastAPI, service: Service, gate: Gate, report: ReportMove) -> None:
+    """Add administration to an application; every order that was carried out is reported."""
 
     @app.get("/v1/models/{model}/rollout", tags=["administration"], **documented("Rollout", ADMIN_READ))
     async def get_rollout(model: str, request: Request) -> Response:
@@ -54,7 +55,7 @@ def add_routes(app: FastAPI, service: Service, gate: Gate) -> None:
         async def move(model: str, request: Request) -> Response:
             caller = gate.admit(request, "admin")
             order = _read_order(await gate.read_json(request), caller, path, request.headers.get("x-request-id"))
-            return respond(await _run(_carry_out, service.settings, _known(service, model), step, order))
+            return respond(await _run(_carry_out, service.settings, _known(service, model), step, order, report))
 
     add("revert", "End the hand-over that is under way; without one, make the previous version the champion.", _go_back)
     add("rollout/look", "Look at the evidence and do what it asks for: go on, finish, ask, revert, or wait.", _look)
@@ -89,12 +90,13 @@ async def _run(work: Callable[..., Any], *arguments: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
-def _carry_out(settings: Settings, key: ModelKey, step: Step, order: Order) -> dict[str, Any]:
+def _carry_out(settings: Settings, key: ModelKey, step: Step, order: Order, report: ReportMove) -> dict[str, Any]:
     try:
         words, is_behind = step(settings, key, order), False
     except RegistryUnavailableError as error:
         _log.warning("%s moved, but MLflow's aliases do not follow yet: %s", key, error)
         words, is_behind = order.reason, True
+    report(key, order)
     return {"words": words, "is_registry_behind": is_behind, "rollout": _describe(settings, key)}
 
 
@@ -136,7 +138,9 @@ def _go_back(settings: Settings, key: ModelKey, order: Order) -> str:
 
 
 def _look(settings: Settings, key: ModelKey, order: Order) -> str:
-    if store.read_active(key, settings) is None:
+    state = store.read(key, settings)
+    # The same order again, after the look that ended the hand-over, gets the first answer.
+    if state is None or not (state.is_active or state.once == order.once):
         message = f"no version of {key} is being handed over; see GET /v1/models/{key.model}/rollout"
         raise RolloutError(message)
     model = get_model(settings.models_dir, key.model)

@@ -1,8 +1,9 @@
-"""What the service says when a version cannot serve: kept, logged, and sent where a webhook is given."""
+"""What the service says of moves, and of versions that cannot serve: kept, logged, sent where a webhook is given."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -10,12 +11,18 @@ import httpx
 
 from include.ratchet.alerts.messages import Message, serving_message
 from include.ratchet.alerts.outbox import tell
+from include.ratchet.rollout import store
+from include.ratchet.rollout.revert import find_reversal
+from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.words import describe, describe_reversal
 from include.ratchet.serving.deployments import Report
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey, get_model
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S = 8.0
+ReportMove = Callable[[ModelKey, Order], None]
+"""Hears of an order that was carried out."""
 
 
 def report_refused(settings: Settings, environ: Mapping[str, str]) -> Report:
@@ -31,6 +38,38 @@ def report_refused(settings: Settings, environ: Mapping[str, str]) -> Report:
         _log.warning("%s@%s cannot serve; alert: %s", key, version, outcome)
 
     return report
+
+
+def report_moved(settings: Settings, environ: Mapping[str, str]) -> ReportMove:
+    """Tells of what an order has moved, once, in a thread that nobody waits for; never raises."""
+    send = _sender(environ.get("RATCHET_SLACK_WEBHOOK", ""))
+
+    def deliver(message: Message) -> None:
+        try:
+            outcome = tell(message, send, settings, datetime.now(UTC))
+        except Exception as failure:  # a store that is away
+            outcome = f"not kept: {type(failure).__name__}: {failure}"
+        _log.warning("%s; alert: %s", message.text, outcome)
+
+    def report(key: ModelKey, order: Order) -> None:
+        try:
+            message = _find_move(settings, key, order)
+        except Exception:  # the order is carried out all the same
+            _log.exception("%s: what was moved cannot be told", key)
+            return
+        if message is not None:
+            threading.Thread(target=deliver, args=(message,), name="alert", daemon=True).start()
+
+    return report
+
+
+def _find_move(settings: Settings, key: ModelKey, order: Order) -> Message | None:
+    """What an order moved; None if it found nothing to move."""
+    url = f"{settings.airflow_url}/dags/rollout_{key.model}"
+    reversal, state = find_reversal(settings, key, order), store.read(key, settings)
+    if reversal is not None:
+        return describe_reversal(key, reversal, order, url)
+    return describe(state, url) if state is not None and state.once == order.once else None
 
 
 def _sender(webhook: str) -> Callable[[Message], str]:

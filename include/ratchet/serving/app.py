@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from include.ratchet.errors import RatchetError
 from include.ratchet.serving import administration, invocations, v2
+from include.ratchet.serving.alarms import ReportMove
 from include.ratchet.serving.describe import (
     BODY_CALL,
     CALL,
@@ -52,8 +53,8 @@ class _DirectRoute(APIRoute):
         return handle
 
 
-def create_app(service: Service, gate: Gate) -> FastAPI:
-    """The application of one service; it closes the service when it ends."""
+def create_app(service: Service, gate: Gate, report: ReportMove) -> FastAPI:
+    """The application of one service; it closes the service when it ends, and reports what callers move."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -73,7 +74,7 @@ def create_app(service: Service, gate: Gate) -> FastAPI:
     _add_operations(app, service, gate)
     v2.add_routes(app, service, gate)
     invocations.add_routes(app, service, gate)
-    administration.add_routes(app, service, gate)
+    administration.add_routes(app, service, gate, report)
     _add_handlers(app)
     generate = app.openapi
     app.openapi = lambda: complete(  # type: ignore[method-assign]

@@ -142,7 +142,7 @@ def test_answer_that_comes_too_late_changes_nothing(run):
     assert aliases(run) == {CHAMPION: 1}
 
 
-def test_form_moves_on_and_a_new_champion_is_announced(run):
+def test_form_moves_on_and_a_new_champion_is_announced(run, told):
     begin(run)
     for number in range(4):
         assert run("look", "orders", action="advance", run_id=f"r{number}")["action"] == "advance"
@@ -156,6 +156,9 @@ def test_form_moves_on_and_a_new_champion_is_announced(run):
         back = run("look", "orders", action="revert", run_id="back")
         assert (back["champion"], back["is_champion_moved"]) == (1, True)
     assert aliases(run) == {CHAMPION: 1, PREVIOUS: 2}
+    assert [one for one in told if "again" in one] == [
+        "champion of orders is version 1 again; version 2 is the previous one. asked for by a manual run"
+    ]
 
 
 def test_form_reverts_pauses_and_resumes(run, told):

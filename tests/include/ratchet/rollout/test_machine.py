@@ -14,7 +14,7 @@ from include.ratchet.rollout.sequential import Moments
 from include.ratchet.rollout.state import RolloutState, stage_alpha, stages_of
 from include.ratchet.rollout.words import describe, facts_of, title_of
 from include.ratchet.spec.serving import RolloutSpec
-from tests.include.ratchet.rollout.traffic import BEGIN, DAY, KEY, make_model
+from tests.include.ratchet.rollout.traffic import BEGIN, DAY, KEY
 from tests.slack import find_breach
 
 STRATEGIES = ["shadow", "canary", "ab", "blue_green", "defer"]
@@ -200,7 +200,7 @@ def test_every_move_is_told_within_the_limits(tmp_path, strategy, action):
     decision = look(one, state(one), evidence(strategy))
     moved = state(one, action=action, numbers=decision.numbers, reason="<b> & why")
     moved = RolloutState.from_dict(json.loads(json.dumps(moved.to_dict())))
-    message = describe(make_model(tmp_path).spec, moved, "http://x")
+    message = describe(moved, "http://x")
     body = {"channel": "#m", "text": message.text, "blocks": json.dumps(message.blocks)}
     assert find_breach(body) is None
     assert message.key == "rollout:orders:1"

@@ -21,6 +21,7 @@ from include.ratchet.pipeline.local import run_model
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import engine_of, upgrade
+from include.ratchet.serving.alarms import report_moved
 from include.ratchet.serving.app import create_app
 from include.ratchet.serving.config import ServingConfig
 from include.ratchet.serving.gate import Gate
@@ -111,11 +112,13 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Served]]
     """Starts services, over real sockets."""
     running: list[tuple[uvicorn.Server, threading.Thread, Served]] = []
 
-    def start(mask_with: str = "a word", **limits: Any) -> Served:
+    def start(mask_with: str = "a word", webhook: str = "", **limits: Any) -> Served:
         config = ServingConfig(**{"log_dir": tmp_path / "log", "poll_s": 0.1, "ship_s": 60.0, **limits})
         reports: list[tuple[ModelKey, int, Exception]] = []
         service = Service(settings, config, mask_with, lambda *one: reports.append(one))
-        app = create_app(service, Gate(config, Keyring(settings)))
+        app = create_app(
+            service, Gate(config, Keyring(settings)), report_moved(settings, {"RATCHET_SLACK_WEBHOOK": webhook})
+        )
         port = free_port()
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
         thread = threading.Thread(target=server.run)

@@ -18,6 +18,7 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of
 from include.ratchet.registry.ledger import AliasState
 from include.ratchet.rollout import actions
+from include.ratchet.rollout.machine import Decision
 from include.ratchet.rollout.transitions import Order
 from include.ratchet.serving.keys import add_key
 from include.ratchet.spec import get_model
@@ -153,15 +154,54 @@ def test_revert_ends_a_hand_over_first(serve, settings):
     assert answer["rollout"]["aliases"] == {"champion": 2, "previous": 1}
 
 
+def test_look_that_ended_a_hand_over_gives_the_same_answer_again(serve, settings, monkeypatch):
+    begin(settings)
+    monkeypatch.setattr(actions, "decide", lambda *_: Decision("revert", "version 1 is surely worse"))
+    served = serve()
+    first, again = (
+        served.client.post(f"{PATH}/rollout/look", json=WHY, headers={"X-Request-Id": "one"}) for _ in range(2)
+    )
+    assert first.json()["rollout"]["state"]["status"] == "reverted"
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert served.client.post(f"{PATH}/rollout/look", json=WHY, headers={"X-Request-Id": "two"}).status_code == 409
+
+
+def test_every_move_is_told_once_and_nobody_waits_for_it(serve, settings):
+    begin(settings)
+    with registry(wait_s=1.0) as (url, told):
+        served = serve(webhook=url)
+        for name, path in (("look", "rollout/look"), ("a", "rollout/advance"), ("b", "revert"), ("c", "revert")):
+            for _ in range(2):
+                started = time.monotonic()
+                answer = served.client.post(f"{PATH}/{path}", json=WHY, headers={"X-Request-Id": name})
+                assert answer.status_code == 200, answer.text
+                assert time.monotonic() - started < 1
+                # Told, or kept, before the same comes again.
+                served.wait_for(lambda: all(one.name != "alert" for one in threading.enumerate()))
+    assert [body["text"].partition(".")[0] for _, _, body in told] == [
+        f"{MODEL}: hand-over to version 1 goes on: canary 100 %",
+        f"{MODEL}: hand-over to version 1 was taken back in canary 100 %, production stays as it was",
+        f"champion of {MODEL} is version 1 again; version 2 is the previous one",
+    ]
+
+
+def test_alert_that_cannot_be_sent_fails_nothing(serve, settings, monkeypatch):
+    served = serve(webhook=f"http://127.0.0.1:{free_port()}")
+    assert served.client.post(f"{PATH}/revert", json=WHY).status_code == 200
+    kept = settings.home / "store" / "alerts" / MODEL
+    served.wait_for(lambda: kept.is_dir() and any("not sent" in one.read_text() for one in kept.iterdir()))
+
+
 @contextmanager
-def registry() -> Iterator[tuple[str, list]]:
-    """An MLflow server that notes what it is told."""
+def registry(wait_s: float = 0.0) -> Iterator[tuple[str, list]]:
+    """A server that notes what it is told, such as MLflow's."""
     told = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             told.append((self.command, self.path, body))
+            time.sleep(wait_s)
             self.send_response(200)
             self.send_header("Content-Length", "2")
             self.end_headers()
