@@ -144,6 +144,13 @@ class ModelSpec(Spec):
         if self.label.column in (*self.keys, self.event_time):
             message = f"label.column: {self.label.column} is a key or the event time; expected a column of its own"
             raise ValueError(message)
+        masked = sorted({*self.keys} & {*self.serving.records.mask})
+        if masked:
+            message = (
+                f"serving.records.mask: {masked[0]} is a key, by which labels come, and records keep keys as they are; "
+                "mask other columns, or give the rows a key that may be seen"
+            )
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")

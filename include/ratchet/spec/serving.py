@@ -32,7 +32,8 @@ class RecordsSpec(Spec):
     retention: Duration = Field(default="365d", validate_default=True)
     """So long after it was made, a record is removed."""
     mask: tuple[ColumnName, ...] = ()
-    """Columns of the payload that are kept only as a keyed hash."""
+    """Columns of the payload, none of them a key, that are kept there only as a keyed hash. Features are kept as they
+    are, as replay needs them: one that repeats a masked column repeats it in the record."""
 
 
 class ServingSpec(Spec):
