@@ -70,9 +70,21 @@ def _act(
     if action == "resume":
         return actions.resume(settings, key, order)
     if action == "revert":
-        return actions.revert(settings, key, order)
+        return _revert(workspace, key, order)
     move = actions.advance if action == "advance" else actions.step
     return move(settings, model, key, _instant(workspace, key, as_of), order)
+
+
+def _revert(workspace: Workspace, key: ModelKey, order: Order) -> Outcome:
+    """End the hand-over that is under way; without one, bring the previous champion back."""
+    from include.ratchet.rollout import store
+    from include.ratchet.rollout.machine import Decision
+    from include.ratchet.rollout.revert import revert
+    from include.ratchet.rollout.transitions import Outcome
+
+    found = revert(workspace.settings, key, order)
+    state = store.read(key, workspace.settings) if found.is_rollout else None
+    return Outcome(Decision("revert", found.words), state, True)
 
 
 def _start(workspace: Workspace, key: ModelKey, version: int | None, as_of: str | None, order: Order) -> Outcome:

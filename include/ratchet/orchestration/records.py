@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -12,21 +13,33 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.ratchet.orchestration.assets import requests_asset
 from include.ratchet.orchestration.steps import open_workspace
 
+if TYPE_CHECKING:
+    from include.ratchet.settings import Settings
+
 Json = dict[str, Any]
 
 
 def ship(model: str) -> Json:
-    """Bring into their tables what a prediction service of this machine has left in its log."""
+    """Bring into their tables what prediction services of this machine have left in their logs.
+
+    Those are the log that is configured and, of services by themselves, every `serving-PORT` in the home folder. One
+    that is in use ships only once all the same.
+    """
     from include.ratchet.serving.config import read_config
+
+    settings = open_workspace().settings
+    folders = {read_config(os.environ).log_dir, *settings.home.glob("serving*")}
+    logs = {folder.resolve() for folder in folders if (folder / "records.sqlite").exists()}
+    return {"shipped": sum(_ship(folder, settings) for folder in sorted(logs))}
+
+
+def _ship(folder: Path, settings: Settings) -> int:
     from include.ratchet.serving.log import RecordLog
     from include.ratchet.serving.shipping import ship as ship_log
 
-    folder = read_config(os.environ).log_dir
-    if not (folder / "records.sqlite").exists():
-        return {"shipped": 0}
     log = RecordLog(folder)
     try:
-        return {"shipped": ship_log(log, open_workspace().settings)}
+        return ship_log(log, settings)
     finally:
         log.close()
 

@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from include.ratchet.cli import rollout
 from include.ratchet.cli.__main__ import app
-from include.ratchet.errors import RolloutError
+from include.ratchet.errors import NothingToRevertError, RolloutError
 from include.ratchet.registry import ledger, versions
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.registry.ledger import AliasState, Entry
 from include.ratchet.rollout import actions, transitions
+from include.ratchet.rollout import revert as reverting
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 from include.ratchet.spec.scaffold import make_model
@@ -33,13 +34,13 @@ def ratchet(tmp_path, monkeypatch):
     upgrade(settings.database_url)
     promotion = Entry(ModelKey("order_returns"), "promotion", "p", "a test", "good", AS_OF, 1, AS_OF)
     ledger.move_champion(promotion, None, settings)
-    for module in (actions, transitions):
+    for module in (actions, transitions, reverting):
         monkeypatch.setattr(module, "follow", lambda *_: None)
     monkeypatch.setattr(versions, "get_version", lambda _, number, __: AliasVersion(number))
 
     def run(*words):
         done = CliRunner().invoke(app, ["rollout", "order_returns", *words], env={**environ, "COLUMNS": "200"})
-        if isinstance(done.exception, RolloutError):
+        if isinstance(done.exception, RolloutError | NothingToRevertError):
             raise done.exception
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout) if "--json" in words else done.stderr
@@ -74,10 +75,21 @@ def test_hand_over_from_beginning_to_end(ratchet):
     assert ratchet("--json")["aliases"] == {"champion": 1}
 
 
+def test_without_a_hand_over_revert_brings_the_previous_champion_back(ratchet):
+    ratchet("start", "--version", "2", "--as-of", "2026-03-01")
+    for _ in range(5):
+        ratchet("advance", "--as-of", "2026-03-02")
+    assert ratchet("--json")["aliases"] == {"champion": 2, "previous": 1}
+    assert "champion of order_returns is version 1 again" in ratchet("revert", "--reason", "complaints")
+    assert ratchet("--json")["aliases"] == {"champion": 1, "previous": 2}
+
+
 def test_what_cannot_be_done_is_said(ratchet):
     with pytest.raises(RolloutError, match="expected one, such as ./ratchet rollout order_returns start --version 3"):
         ratchet("start")
     with pytest.raises(RolloutError, match="no version of order_returns is being handed over"):
+        ratchet("pause")
+    with pytest.raises(NothingToRevertError, match="order_returns"):
         ratchet("revert")
     assert ratchet("look", "--json")["action"] == "none"
 
