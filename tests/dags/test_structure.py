@@ -56,7 +56,8 @@ def test_hand_over_looks_every_hour_and_asks_only_where_the_spec_wants_it(bag, o
     assert dag.params.get_param("action").schema["enum"] == [None, "look", "advance", "pause", "resume", "revert"]
     assert set(dag.params) == {"action", "as_of", "reason"}
     spec = (PROJECT / "include/models/flight_delay/model.yaml").read_text()
-    asked = spec.replace("name: flight_delay", "name: flights_asked") + "rollout: {approval: {required: true}}\n"
+    asked = spec.replace("name: flight_delay", "name: flights_asked")
+    asked = asked.replace("rollout:\n", "rollout:\n  approval: {required: true}\n")
     own_models("flights_asked", asked)
     dag = fill_bag().dags["rollout_flights_asked"]
     assert edges(dag) == {
