@@ -156,6 +156,8 @@ class _Scoring:
         self._scored: dict[str, None] = {}
         self._unchanged: dict[str, None] = {}
         self._scorer: Scorer | None = None
+        self._seen: int | None = None
+        """The table's version that this call has looked through, or made."""
 
     def score(self, groups: Iterable[Sequence[str]]) -> Iterator[int]:
         """Score groups of partitions, each replaced in one commit; yields how many partitions are done.
@@ -195,6 +197,7 @@ class _Scoring:
     def _read(self, groups: Iterable[Sequence[str]]) -> Iterator[_Chunk]:
         """The rows of what is not there yet, with their features; a group without rows to score gives none."""
         delta = self._target.open()
+        self._seen = None if delta is None else int(delta.version())
         for keys in groups:
             stale = self._find_stale(delta, keys)
             self._unchanged |= dict.fromkeys(key for key in keys if key not in stale)
@@ -218,12 +221,14 @@ class _Scoring:
     def _commit(self, keys: tuple[str, ...], spool: Spool) -> tuple[str, ...]:
         """Replace partitions, unless another run was faster with the same; returns those that were."""
         delta = self._target.open()
-        if not self._find_stale(delta, keys):
+        is_known = delta is None or delta.version() == self._seen
+        if not is_known and not self._find_stale(delta, keys):
             return ()
         about = {"version": str(self._version), "as_of": self._version.as_of.isoformat(),
                  "sources": json.dumps(self._versions)}  # fmt: skip
         with spool.open() as records:
-            self._target.commit(delta, records, keys, about, {_mark_name(key): self._mark for key in keys})
+            marks = {_mark_name(key): self._mark for key in keys}
+            self._seen = self._target.commit(delta, records, keys, about, marks)
         return keys
 
     def _find_stale(self, delta: Any | None, keys: Sequence[str]) -> tuple[str, ...]:
