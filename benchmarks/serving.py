@@ -8,6 +8,7 @@ at a time, in turn, and `wrk` on the same cores. Compared are:
 - *Ratchet*: reads and checks each field, computes the features out of histories, predicts, and answers when the record
   is on the disk.
 - *unrecorded*: the same with a log that keeps nothing, to tell what recording costs.
+- *unshipped*: the same with a log that is not shipped into the table meanwhile.
 - *unbatched*: the same with one request in a batch, to tell what batches cost a lone request.
 - *bare FastAPI*: `predict_proba` of features that the caller sends ready made; records nothing.
 - *MLflow*: `mlflow models serve` with its default settings; the features ready made as well.
@@ -57,6 +58,8 @@ CHAMPION = Candidate("lightgbm", {"learning_rate": 0.08, "num_leaves": 60, "min_
 """Of the kind and about the size that the search of the demonstration chooses."""
 LOADS = {"one connection": (1, 1), "32 connections": (32, 1), "1,000 rows": (2, 1000)}
 """Connections, and rows of a request."""
+CHANGED = {"unrecorded": list(LOADS)[:2], "unshipped": list(LOADS)[:2], "unbatched": list(LOADS)[:1]}
+"""What else is measured of the service, and under which loads."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--home", help="keep the champion here, and take it from here the next time")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {RESULTS.relative_to(PROJECT)}")
-    parser.add_argument("--serve", choices=["unrecorded", "unbatched"], help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=list(CHANGED), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(arguments.serve)
@@ -112,7 +115,7 @@ def main() -> None:
 
 
 def serve(kind: str) -> None:
-    """The service with a log that says at once that all is written, or with batches of one request."""
+    """The service with something left out."""
     from concurrent.futures import Future
 
     from include.ratchet.serving import __main__ as program
@@ -126,6 +129,8 @@ def serve(kind: str) -> None:
 
     if kind == "unrecorded":
         RecordLog.submit = forget  # type: ignore[method-assign]
+    elif kind == "unshipped":
+        service.ship = lambda log, settings: 0
     else:
         service._BATCH_ROWS = 1
     program.main()
@@ -136,11 +141,12 @@ def measure(workspace: Workspace, folder: Path, seconds: float, repeats: int) ->
     given, features = _flights(workspace)
     rows, bare = _rows(given, features), _measure_bare(workspace, features, repeats)
     servers = _servers(workspace, folder)
-    found: dict[str, dict[str, list[Any]]] = {name: {load: [] for load in LOADS} for name in servers}
+    found: dict[str, dict[str, list[Any]]] = {name: {load: [] for load in CHANGED.get(name, LOADS)} for name in servers}
     for _ in range(repeats):
         for name, server in servers.items():
             with _running(server, workspace, folder):
-                for load, (connections, size) in LOADS.items():
+                for load in found[name]:
+                    connections, size = LOADS[load]
                     bodies = folder / f"{name}-{size}.jsonl"
                     _write_bodies(bodies, server, rows, size)
                     _wrk(server, bodies, connections, min(2.0, seconds))
@@ -169,9 +175,8 @@ def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, rep
             lines.append(f"| {name} | {load} | {one['rate']:,.0f} | {one['p50_ms']:.1f} | {one['p99_ms']:.1f} | "
                          f"{one['refused'] + one['failed']:.0f} |")  # fmt: skip
     own, mlflow, bare = (medians[name] for name in ("Ratchet", "MLflow", "bare FastAPI"))
-    many, lone, batch = LOADS
-    recording = own[many]["p99_ms"] - medians["unrecorded"][many]["p99_ms"]
-    alone = own[lone]["p99_ms"] - medians["unrecorded"][lone]["p99_ms"]
+    lone, many, batch = LOADS
+    bare_log, logged = medians["unrecorded"], medians["unshipped"]
     queued = own[lone]["p50_ms"] - medians["unbatched"][lone]["p50_ms"]
     limit = medians["predict_proba"][batch]["rate"]
     lines += [
@@ -179,8 +184,13 @@ def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, rep
         f"| requests/s at 32 connections beside MLflow | {own[many]['rate'] / mlflow[many]['rate']:.1f} x | 10 x |",
         f"| p99 at 32 connections beside MLflow | {own[many]['p99_ms'] / mlflow[many]['p99_ms']:.3f} x | below 0.2 x |",
         f"| requests/s at 32 connections beside bare FastAPI | {own[many]['rate'] / bare[many]['rate']:.2f} x | 1 x |",
-        f"| what recording adds to p99 at 32 connections | {recording:.1f} ms | below 1 ms |",
-        f"| what recording adds to p99 of a lone request | {alone:.1f} ms | below 1 ms |",
+        *(
+            f"| what recording adds to {what} of {load} | {logged[load][f'{what}_ms'] - bare_log[load][f'{what}_ms']:.1f} "
+            f"ms, and shipping {own[load][f'{what}_ms'] - logged[load][f'{what}_ms']:.1f} ms | "
+            f"{'below 1 ms' if what == 'p99' else ''} |"
+            for load in (lone, many)
+            for what in ("p50", "p99")
+        ),
         f"| what batches add to p50 of a lone request | {queued:.1f} ms | below 3 ms |",
         f"| p50 of a lone request beside bare FastAPI | {own[lone]['p50_ms'] - bare[lone]['p50_ms']:+.1f} ms | |",
         f"| rows/s in batches of 1,000 beside `predict_proba` | {own[batch]['rate'] / limit:.2f} x | 0.7 x |",
@@ -204,7 +214,7 @@ def _servers(workspace: Workspace, folder: Path) -> dict[str, Server]:
         "Ratchet": own,
         **{
             kind: Server(["-m", "benchmarks.serving", "--serve", kind], own.path, own.ready, own.body)
-            for kind in ("unrecorded", "unbatched")
+            for kind in CHANGED
         },
         "bare FastAPI": Server(
             ["-m", "benchmarks.serving_bare", source, port], "/predict", "/docs",

@@ -125,11 +125,10 @@ class RecordLog:
         number: int = self._reader().execute("SELECT coalesce(max(seq), 0) FROM batches").fetchone()[0]
         return number
 
-    def read_after(self, model: str, kind: Kind, seq: int, end: int, limit: int) -> Iterator[tuple[int, pa.Table]]:
+    def read_after(self, model: str, kind: Kind, seq: int, end: int) -> Iterator[tuple[int, pa.Table]]:
         """Batches of a model with a higher number than one, up to another, in order."""
-        where = "model = ? AND kind = ? AND seq > ? AND seq <= ?"
-        query = f"SELECT seq, content FROM batches WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608
-        for number, content in self._reader().execute(query, (model, kind, seq, end, limit)):
+        query = "SELECT seq, content FROM batches WHERE model = ? AND kind = ? AND seq > ? AND seq <= ? ORDER BY seq"
+        for number, content in self._reader().execute(query, (model, kind, seq, end)):
             yield number, pa.ipc.open_stream(content).read_all()
 
     def forget(self, model: str, kind: Kind, seq: int) -> None:

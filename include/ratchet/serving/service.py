@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 import time
@@ -35,6 +36,7 @@ _BATCH_ROWS = 256
 _SHADOW_ROWS = 5000
 """That may wait; more are dropped and counted, as a slow challenger must cost nothing."""
 _WORKERS = 2
+_SHIP_NICE = 10
 
 
 class Service:
@@ -61,7 +63,7 @@ class Service:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(self._watch, config.poll_s), name="watch", daemon=True),
-            threading.Thread(target=self._repeat, args=(self._ship, config.ship_s), name="ship", daemon=True),
+            threading.Thread(target=self._ship_all, name="ship", daemon=True),
             threading.Thread(target=self._run_shadows, name="shadow", daemon=True),
         ]
         for thread in self._threads:
@@ -247,6 +249,11 @@ class Service:
     def _watch(self) -> None:
         self.log.probe()
         self.deployments.refresh()
+
+    def _ship_all(self) -> None:
+        # Its threads, and those that the writer of tables starts from here, give way to whoever answers.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SHIP_NICE)
+        self._repeat(self._ship, self.config.ship_s)
 
     def _ship(self) -> None:
         ship(self.log, self.settings)

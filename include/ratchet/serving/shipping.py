@@ -14,8 +14,8 @@ from include.ratchet.serving.log import RecordLog
 from include.ratchet.settings import Settings
 from include.ratchet.spec import get_model
 
-_BATCHES = 4000
-"""That go into one commit."""
+_ROWS = 50_000
+"""That go into one commit, and are in memory."""
 
 
 def ship(log: RecordLog, settings: Settings) -> int:
@@ -35,13 +35,23 @@ def _ship_model(log: RecordLog, model: str, kind: Kind, settings: Settings) -> i
     # What is up to here was committed by a shipment that may have died before it could say so. What comes while this
     # one is at work waits for the next: a busy service must not ship without end.
     known, end, appended = table.last_of(log.name), log.last(), 0
-    while batches := list(log.read_after(model, kind, known, end, _BATCHES)):
+    while batches := list(_take(log.read_after(model, kind, known, end), _ROWS)):
         known = batches[-1][0]
         rows = _join([rows for _, rows in batches])
         retry_commits(lambda rows=rows, last=known: table.append_table(rows, log.name, last), table.name)  # type: ignore[misc]
         appended += rows.num_rows
     log.forget(model, kind, known)
     return appended
+
+
+def _take(batches: Iterator[tuple[int, pa.Table]], most: int) -> Iterator[tuple[int, pa.Table]]:
+    """The first batches, until they have so many rows."""
+    rows = 0
+    for number, table in batches:
+        yield number, table
+        rows += table.num_rows
+        if rows >= most:
+            return
 
 
 def _join(tables: Sequence[pa.Table]) -> pa.Table:

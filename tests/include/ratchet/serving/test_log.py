@@ -106,7 +106,7 @@ def test_shipment_that_dies_after_its_commit_is_not_repeated(log, settings, tabl
 
 
 def test_two_shipments_at_once_ship_once(log, settings, table, monkeypatch):
-    monkeypatch.setattr(shipping, "_BATCHES", 3)
+    monkeypatch.setattr(shipping, "_ROWS", 3)
     for number in range(30):
         log.submit(batch(f"r{number}")).result()
     with ThreadPoolExecutor(4) as pool:
