@@ -185,11 +185,10 @@ def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, rep
         f"| p99 at 32 connections beside MLflow | {own[many]['p99_ms'] / mlflow[many]['p99_ms']:.3f} x | below 0.2 x |",
         f"| requests/s at 32 connections beside bare FastAPI | {own[many]['rate'] / bare[many]['rate']:.2f} x | 1 x |",
         *(
-            f"| what recording adds to {what} of {load} | {logged[load][f'{what}_ms'] - bare_log[load][f'{what}_ms']:.1f} "
-            f"ms, and shipping {own[load][f'{what}_ms'] - logged[load][f'{what}_ms']:.1f} ms | "
-            f"{'below 1 ms' if what == 'p99' else ''} |"
+            f"| what recording adds to {what[:3]} of {load} | {logged[load][what] - bare_log[load][what]:.1f} ms, and "
+            f"shipping {own[load][what] - logged[load][what]:.1f} ms | {'below 1 ms' if what == 'p99_ms' else ''} |"
             for load in (lone, many)
-            for what in ("p50", "p99")
+            for what in ("p50_ms", "p99_ms")
         ),
         f"| what batches add to p50 of a lone request | {queued:.1f} ms | below 3 ms |",
         f"| p50 of a lone request beside bare FastAPI | {own[lone]['p50_ms'] - bare[lone]['p50_ms']:+.1f} ms | |",
