@@ -4,7 +4,7 @@ What the prediction service wrote before it answered becomes a table that others
 has left in its log, **compact** the many small files of its commits, **expire** what is older than the spec keeps, and
 **publish** the partition of records as an asset.
 
-A running service ships by itself every few seconds; this finds what one left that was killed.
+A running service ships by itself again and again; this finds what one left that was killed.
 """
 
 from __future__ import annotations

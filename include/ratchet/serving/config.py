@@ -32,7 +32,7 @@ class ServingConfig:
         rate: requests a second that one caller may send (429); 0: any number.
         memory_mb: of loaded models and histories together; the least recently used are let go.
         poll_s: how often routes and histories are looked at.
-        ship_s: how often records go from the log into their tables.
+        ship_s: how often records go from the log into their tables: each time is a commit and some files.
     """
 
     host: str = "127.0.0.1"
@@ -44,7 +44,7 @@ class ServingConfig:
     rate: float = 0.0
     memory_mb: float = 1024.0
     poll_s: float = 0.5
-    ship_s: float = 5.0
+    ship_s: float = 30.0
 
 
 def read_config(environ: Mapping[str, str]) -> ServingConfig:

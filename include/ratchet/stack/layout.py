@@ -73,6 +73,8 @@ class Layout:
             "RATCHET_SERVING_HOST": HOST,
             "RATCHET_SERVING_PORT": str(self.ports["serving"]),
             "RATCHET_SERVING_LOG": str(self.home / "serving"),
+            # Whoever tries things out on one machine wants to see their records soon.
+            "RATCHET_SERVING_SHIP_S": base.get("RATCHET_SERVING_SHIP_S", "5"),
             "RATCHET_MASK_SECRET": self.secrets["mask"],
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             # Not on the command line, where other users could read the password.
