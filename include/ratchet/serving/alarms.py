@@ -30,11 +30,10 @@ def report_refused(settings: Settings, environ: Mapping[str, str]) -> Report:
     send = _sender(environ.get("RATCHET_SLACK_WEBHOOK", ""))
 
     def report(key: ModelKey, version: int, error: Exception) -> None:
-        try:
-            spec = get_model(settings.models_dir, key.model).spec
-            outcome = tell(serving_message(spec, key, version, str(error)), send, settings, datetime.now(UTC))
-        except Exception as failure:  # a store that is away must not keep other models from being followed
-            outcome = f"not kept: {type(failure).__name__}: {failure}"
+        def make() -> Message:
+            return serving_message(get_model(settings.models_dir, key.model).spec, key, version, str(error))
+
+        outcome = _tell(make, send, settings)
         _log.warning("%s@%s cannot serve; alert: %s", key, version, outcome)
 
     return report
@@ -45,11 +44,7 @@ def report_moved(settings: Settings, environ: Mapping[str, str]) -> ReportMove:
     send = _sender(environ.get("RATCHET_SLACK_WEBHOOK", ""))
 
     def deliver(message: Message) -> None:
-        try:
-            outcome = tell(message, send, settings, datetime.now(UTC))
-        except Exception as failure:  # a store that is away
-            outcome = f"not kept: {type(failure).__name__}: {failure}"
-        _log.warning("%s; alert: %s", message.text, outcome)
+        _log.warning("%s; alert: %s", message.text, _tell(lambda: message, send, settings))
 
     def report(key: ModelKey, order: Order) -> None:
         try:
@@ -61,6 +56,14 @@ def report_moved(settings: Settings, environ: Mapping[str, str]) -> ReportMove:
             threading.Thread(target=deliver, args=(message,), name="alert", daemon=True).start()
 
     return report
+
+
+def _tell(make: Callable[[], Message], send: Callable[[Message], str], settings: Settings) -> str:
+    """What became of an alert. A store that is away must not keep other models from being followed."""
+    try:
+        return tell(make(), send, settings, datetime.now(UTC))
+    except Exception as failure:
+        return f"not kept: {type(failure).__name__}: {failure}"
 
 
 def _find_move(settings: Settings, key: ModelKey, order: Order) -> Message | None:
