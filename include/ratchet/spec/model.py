@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.monitoring import MonitoringSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
 from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
 from include.ratchet.spec.training import (
@@ -123,6 +124,7 @@ class ModelSpec(Spec):
     gates: GatesSpec = GatesSpec()
     serving: ServingSpec = ServingSpec()
     rollout: RolloutSpec = RolloutSpec()
+    monitoring: MonitoringSpec = MonitoringSpec()
     alerts: AlertsSpec = AlertsSpec()
 
     @model_validator(mode="after")
@@ -187,8 +189,8 @@ class ModelSpec(Spec):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of what it says of the model: defaults filled in, comments, order and serving left out."""
-        content = self.model_dump(mode="json", exclude={"serving", "rollout", "alerts"})
+        """SHA-256 of what it says of the model: defaults filled in; comments, order and operation left out."""
+        content = self.model_dump(mode="json", exclude={"serving", "rollout", "monitoring", "alerts"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def table(self, name: str) -> TableSpec:

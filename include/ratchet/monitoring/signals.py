@@ -1,0 +1,105 @@
+"""Signals: what a look at a window found, with the numbers that decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from include.ratchet.spec import ModelKey
+from include.ratchet.spec.monitoring import SignalKind
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One finding about one window.
+
+    Attributes:
+        kind: of the monitor.
+        subject: the column, metric, slice or number that it is about.
+        statistic: what was measured.
+        value: of the statistic.
+        threshold: from which on it counts.
+        p: chance of such a value while nothing changes; None where none was tested.
+        partitions: of the window.
+        is_fired: whether it counts.
+        words: the same in a sentence.
+    """
+
+    kind: SignalKind
+    subject: str
+    statistic: str
+    value: float
+    threshold: float
+    p: float | None
+    partitions: int
+    is_fired: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at one partition of a model key came to.
+
+    Attributes:
+        key: whose.
+        partition: its key.
+        start: of the partition.
+        end: of the partition.
+        as_of: what became known later is not in it.
+        version: the champion that it is about; None if there was none.
+        rows: records of the partition.
+        maturity: share of its labels that had come.
+        judged: kinds of signals for which there was enough to judge.
+        signals: those that fired, and the strongest of the others.
+        numbers: what is drawn over time, such as the metric and its interval.
+    """
+
+    key: ModelKey
+    partition: str
+    start: datetime
+    end: datetime
+    as_of: datetime
+    version: int | None
+    rows: int
+    maturity: float
+    judged: frozenset[SignalKind]
+    signals: tuple[Signal, ...]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fired(self) -> tuple[Signal, ...]:
+        """The signals that count."""
+        return tuple(signal for signal in self.signals if signal.is_fired)
+
+    @property
+    def kinds(self) -> frozenset[SignalKind]:
+        """The kinds of which one fired."""
+        return frozenset(signal.kind for signal in self.fired)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            **asdict(self), "key": list(self.key), "judged": sorted(self.judged), "numbers": dict(self.numbers),
+            "start": self.start.isoformat(), "end": self.end.isoformat(), "as_of": self.as_of.isoformat(),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Look:
+        """The look back from its JSON form."""
+        return cls(**{
+            **content, "key": ModelKey(*content["key"]), "judged": frozenset(content["judged"]),
+            "signals": tuple(Signal(**one) for one in content["signals"]),
+            **{name: datetime.fromisoformat(content[name]) for name in ("start", "end", "as_of")},
+        })  # fmt: skip
+
+
+def strongest(signals: Sequence[Signal], quiet: int = 5) -> tuple[Signal, ...]:
+    """All signals that fired, and of the others those nearest to their threshold."""
+    fired = [signal for signal in signals if signal.is_fired]
+    others = sorted(
+        (signal for signal in signals if not signal.is_fired and signal.value == signal.value),
+        key=lambda signal: -abs(signal.value) / (abs(signal.threshold) or 1.0),
+    )
+    return (*fired, *others[:quiet])
