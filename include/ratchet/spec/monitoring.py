@@ -87,3 +87,8 @@ class MonitoringSpec(Spec):
     report_rows: int = Field(default=5000, ge=100)
     """Of a full report of what moved, on either side."""
     policy: PolicySpec = PolicySpec()
+
+    @property
+    def alpha(self) -> float:
+        """Chance of a false signal of one look at one window: of 30 looks, each at the newest partition and a window."""
+        return self.false_alarms / 60
