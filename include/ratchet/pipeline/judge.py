@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,7 +35,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.card import render_html, render_markdown
-from include.ratchet.registry.example import EXAMPLE, dump_example
+from include.ratchet.registry.example import EXAMPLE, dump_array, dump_example
 from include.ratchet.registry.formats import dump_model, load_model
 from include.ratchet.registry.importance import permutation_importance
 from include.ratchet.registry.ledger import CHAMPION, AliasState, Entry
@@ -285,7 +286,8 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
         "verdict.json": folder.need(VERDICT),
         "snapshot.json": folder.need(SNAPSHOT),
         "trials.json": folder.need(TRIALS),
-        "test_scores.npy": _npy(scores := predict(estimator, test, model.spec.task)),
+        "importance.json": json.dumps(importance).encode(),
+        "test_scores.npy": dump_array(scores := predict(estimator, test, model.spec.task)),
         EXAMPLE: dump_example(test, scores),
         **plots,
     }
@@ -293,14 +295,6 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
         training_id=request.training_id, lineage=lineage, report=report, verdict=verdict, model=folder.need(MODEL),
         form=fitted["format"], example=test.iloc[:5], files=files, reason=request.reason,
     )  # fmt: skip
-
-
-def _npy(values: npt.NDArray[np.float64]) -> bytes:
-    import io
-
-    content = io.BytesIO()
-    np.save(content, values, allow_pickle=False)
-    return content.getvalue()
 
 
 def _record_conflict(workspace: Workspace, request: TrainingRequest, version: Version, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The database `ratchet`: ledger, aliases, hand-overs, online histories and API keys, and the schema's migrations."""
+"""The database `ratchet`: what must be transactional, table by table, and the schema's migrations."""
 
 from __future__ import annotations
 
@@ -86,6 +86,34 @@ api_keys = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
 )
 """Keys of the prediction service, hashed; a key that is taken back is removed."""
+
+looks = Table(
+    "looks",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("segment", String(300), primary_key=True),
+    Column("partition", String(32), primary_key=True),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("as_of", DateTime(timezone=True), nullable=False),
+    Column("version", Integer),
+    Column("rows", Integer, nullable=False),
+    Column("content", JSON, nullable=False),
+    Index("looks_by_model_key", "model", "segment", "started_at"),
+)
+"""What monitoring saw of each partition of a model key: its numbers, and the signals that they gave."""
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("model", String(63), primary_key=True),
+    Column("segment", String(300), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("closed_at", DateTime(timezone=True)),
+    Column("state", JSON, nullable=False),
+)
+"""One problem of one model key from its first signal to its end; at most its last one is open."""
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -36,3 +37,10 @@ def load_example(content: bytes) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else float(value)
+
+
+def dump_array(values: npt.NDArray[np.float64]) -> bytes:
+    """An array as a `.npy` file."""
+    content = io.BytesIO()
+    np.save(content, values, allow_pickle=False)
+    return content.getvalue()

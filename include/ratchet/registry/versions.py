@@ -138,13 +138,22 @@ def load_estimator(model: Model, version: Version, settings: Settings) -> Any:
 
 
 def read_artifact(version: Version, path: str, settings: Settings) -> bytes:
-    """One of a version's files, such as `card.md`."""
+    """One of a version's files, such as `card.md`.
+
+    Raises:
+        VersionNotFoundError: it has no such file.
+    """
     import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
 
     with tempfile.TemporaryDirectory() as folder:
-        found = mlflow.artifacts.download_artifacts(
-            run_id=version.run_id, artifact_path=path, dst_path=folder, tracking_uri=settings.mlflow_url
-        )
+        try:
+            found = mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path=path, dst_path=folder, tracking_uri=settings.mlflow_url
+            )
+        except (MlflowException, FileNotFoundError) as error:
+            message = f"{version} has no file {path}: {error}; train it again"
+            raise VersionNotFoundError(message) from error
         return Path(found).read_bytes()
 
 

@@ -54,11 +54,13 @@ class Outcomes:
         labels: what came true: as it landed, else as callers said it, else as the person who did the task said it.
         truths: the same without what people answered.
         people: what people answered to deferred rows.
+        unhelpful: keys of predictions of which callers said that they did not help.
     """
 
     labels: Known
     truths: Known
     people: Known
+    unhelpful: pa.Array
 
 
 def read_outcomes(settings: Settings, model: Model, rows: pa.Table, as_of: datetime = END) -> Outcomes:
@@ -74,7 +76,10 @@ def read_outcomes(settings: Settings, model: Model, rows: pa.Table, as_of: datet
     landed = _read_landed(settings, model, rows, as_of)
     feedback = _read_feedback(settings, model, rows, as_of)
     said, people = (_values_of(spec, feedback, kind) for kind in ("label", "human"))
-    return Outcomes(_merge(spec, landed, said, people), _merge(spec, landed, said), _merge(spec, people))
+    unhelpful = feedback.filter(pc.equal(feedback["kind"], "unhelpful"))["key"].combine_chunks()
+    return Outcomes(
+        _merge(spec, landed, said, people), _merge(spec, landed, said), _merge(spec, people), pc.unique(unhelpful)
+    )
 
 
 def to_label(spec: ModelSpec, value: Any) -> float | str | None:

@@ -90,5 +90,5 @@ class MonitoringSpec(Spec):
 
     @property
     def alpha(self) -> float:
-        """Chance of a false signal of one look at one window: of 30 looks, each at the newest partition and a window."""
+        """Chance of a false signal of one look at one window; there are 30 looks, at a partition and a window each."""
         return self.false_alarms / 60

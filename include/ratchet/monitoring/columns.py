@@ -1,0 +1,128 @@
+"""Signals of columns: features and scores that have drifted, nulls, unseen values and columns that broke."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from include.ratchet.monitoring import drift
+from include.ratchet.monitoring.binning import Bins
+from include.ratchet.monitoring.drift import Floats, Normal
+from include.ratchet.monitoring.signals import Signal
+from include.ratchet.spec.monitoring import MonitoringSpec
+
+_SOLE = 0.999
+"""Share of one bin from which on a column says nothing any more."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Counts of the newest days of some columns.
+
+    Attributes:
+        columns: names.
+        counts: (n_days, n_columns, n_bins), the newest day last.
+        seasons: (n_days,) as of the reference.
+    """
+
+    columns: tuple[str, ...]
+    counts: Floats
+    seasons: Sequence[int]
+
+    def last(self, days: int) -> Window:
+        """The newest days only."""
+        return Window(self.columns, self.counts[-days:], list(self.seasons)[-days:])
+
+
+def find_drift(
+    spec: MonitoringSpec, normal: Normal, window: Window, importance: Mapping[str, float]
+) -> tuple[list[Signal], dict[str, Any]]:
+    """Whether columns that the model leans on have changed: on the newest day, or over the window.
+
+    Returns:
+        The signals, and each column's effect and p-value for drawing.
+    """
+    signals, drawn = [], {}
+    for days in dict.fromkeys((1, spec.window)):
+        part = window.last(days)
+        change = drift.test(normal, part.counts, part.seasons, spec.min_rows)
+        if not np.isfinite(change.p).any():
+            continue
+        has_drifted = drift.discoveries(change.p, spec.alpha) & (change.effect >= spec.effect)
+        share = float(sum(importance.get(name, 0.0) for name, is_so in zip(window.columns, has_drifted, strict=True)
+                          if is_so))  # fmt: skip
+        order = np.argsort(-np.nan_to_num(change.effect))
+        moved = [f"{window.columns[i]} {change.effect[i]:.2f}" for i in order if has_drifted[i]]
+        signals.append(Signal(
+            "drift", "columns", "share of importance", share, spec.weight, float(np.nanmin(change.p)), len(part.counts),
+            share >= spec.weight, f"{len(moved)} columns with {share:.0%} of the importance have drifted"
+            + (f" ({', '.join(moved[:5])})" if moved else "") + f" over {len(part.counts)} partition(s)",
+        ))  # fmt: skip
+        if days == 1 or spec.window == 1:
+            drawn = {
+                name: {"effect": round(float(effect), 4), "p": float(f"{p:.3g}"), "is_drifted": bool(is_so)}
+                for name, effect, p, is_so in zip(window.columns, change.effect, change.p, has_drifted, strict=True)
+                if np.isfinite(p)
+            }
+    return signals, drawn
+
+
+def find_score_drift(spec: MonitoringSpec, normal: Normal, window: Window) -> list[Signal]:
+    """Whether the champion's answers are distributed otherwise than on its test rows."""
+    signals = []
+    for days in dict.fromkeys((1, spec.window)):
+        part = window.last(days)
+        change = drift.test(normal, part.counts, part.seasons, spec.min_rows)
+        effect, p = float(change.effect[0]), float(change.p[0])
+        if np.isfinite(p):
+            signals.append(Signal(
+                "prediction", "score", "stability index", effect, spec.effect, p, len(part.counts),
+                bool(p <= spec.alpha and effect >= spec.effect),
+                f"scores are distributed otherwise than at the test (index {effect:.2f}) over {len(part.counts)} "
+                "partition(s)",
+            ))  # fmt: skip
+    return signals
+
+
+def find_faults(
+    spec: MonitoringSpec, reference: Floats, newest: Floats, columns: Sequence[str], bins: Mapping[str, Bins]
+) -> list[Signal]:
+    """What is broken on the newest day: nulls, unseen values, columns with one value only.
+
+    Args:
+        spec: the thresholds.
+        reference: (n_days, n_columns, n_bins) of the reference.
+        newest: (n_columns, n_bins) of the day.
+        columns: names.
+        bins: of each.
+    """
+    signals = []
+    usual, today = _shares(reference.sum(axis=0)), _shares(newest)
+    worst = _shares(reference).max(axis=0) if len(reference) else usual
+    for position, name in enumerate(columns):
+        rows, size = newest[position].sum(), len(bins[name])
+        if rows < spec.min_rows:
+            continue
+        watched = [("nulls", size - 1)] + ([("unseen values", size - 2)] if bins[name].kind == "category" else [])
+        for what, place in watched:
+            # More than on any day of the reference, and by more than it may be.
+            limit = max(worst[position, place], usual[position, place] + spec.max_null_rise)
+            share = float(today[position, place])
+            signals.append(Signal(
+                "quality", name, f"share of {what}", share, limit, None, 1, share > limit,
+                f"{name}: {share:.0%} {what}, {usual[position, place]:.0%} in the reference",
+            ))  # fmt: skip
+        sole = float(today[position, : size - 1].max())
+        if usual[position, : size - 1].max() < 0.9:
+            signals.append(Signal(
+                "quality", name, "share of one value", sole, _SOLE, None, 1, sole >= _SOLE,
+                f"{name}: all rows are alike, which they are not in the reference",
+            ))  # fmt: skip
+    return signals
+
+
+def _shares(counts: Floats) -> Floats:
+    return counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)  # type: ignore[no-any-return]

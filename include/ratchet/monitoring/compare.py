@@ -1,0 +1,156 @@
+"""Comparing a look with what is normal: signals, from profiles and numbers that were kept; no record is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from include.ratchet.monitoring import drift
+from include.ratchet.monitoring.calendar import has_seasons, season_of, seasons_of
+from include.ratchet.monitoring.columns import Window, find_drift, find_faults, find_score_drift
+from include.ratchet.monitoring.drift import Floats, Normal
+from include.ratchet.monitoring.performance import find_worth
+from include.ratchet.monitoring.profile import ProfileTable
+from include.ratchet.monitoring.reference import Days, Reference, read_reference
+from include.ratchet.monitoring.service import USUAL, find_service
+from include.ratchet.monitoring.signals import Look, strongest
+from include.ratchet.monitoring.store import read_looks
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of
+
+
+def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition) -> tuple[Look, ...]:
+    """The looks at a partition, with their signals. Those of model keys that were not seen are left out."""
+    window = _window(model.spec, partition)
+    found, references = {}, {}
+    for key in keys:
+        looks = read_looks(key, partition.end, _memory(model.spec), settings)
+        if looks and looks[-1].partition == partition.key:
+            found[key] = looks
+            version = looks[-1].version
+            if version is not None and looks[-1].rows:
+                references[key] = _trail(settings, model, read_reference(settings, model, key, version), window)
+    counts = _counts(settings, model, references, window)
+    return tuple(
+        _compare(model.spec, looks, references.get(key), counts.get(key), window) for key, looks in found.items()
+    )
+
+
+def _compare(
+    spec: ModelSpec, looks: Sequence[Look], reference: Reference | None, counts: Floats | None,
+    window: Sequence[Partition],
+) -> Look:  # fmt: skip
+    newest = looks[-1]
+    expected = _expected_rows(spec, reference, window[-1]) if reference is not None else float("nan")
+    signals = find_service(spec, looks, expected)
+    drawn: dict[str, object] = {}
+    if reference is not None and counts is not None:
+        normal = _groups(spec, reference, counts, window)
+        for days, learnt, part in normal:
+            if days is reference.scores:
+                signals += find_score_drift(spec.monitoring, learnt, part)
+                continue
+            importance = reference.importance if days is reference.features else {}
+            moved, columns = find_drift(spec.monitoring, learnt, part, importance)
+            faults = find_faults(spec.monitoring, days.counts, part.counts[-1], part.columns, reference.bins)
+            signals += [*(moved if importance else []), *faults]
+            drawn |= columns
+        same = [look for look in looks if look.version == newest.version]
+        partitions = [partition_of(spec, look.partition) for look in same]
+        tests = [partition_of(spec, name) for name in reference.scores.partitions]
+        is_seasonal = has_seasons(spec, tests)
+        worth, told = find_worth(
+            spec, reference.numbers, seasons_of(spec, tests, is_seasonal=is_seasonal), same,
+            seasons_of(spec, partitions, is_seasonal=is_seasonal),
+        )  # fmt: skip
+        signals += worth
+        numbers = {**newest.numbers, **told, "drift": drawn}
+    else:
+        numbers = dict(newest.numbers)
+    return replace(newest, signals=strongest(signals), judged=frozenset(one.kind for one in signals), numbers=numbers)
+
+
+def _groups(
+    spec: ModelSpec, reference: Reference, counts: Floats, window: Sequence[Partition]
+) -> list[tuple[Days, Normal, Window]]:
+    """Each group of columns: its reference, what is normal of it, and its window."""
+    found, start = [], 0
+    for days in (reference.features, reference.scores, reference.payload):
+        own = counts[:, start : start + len(days.columns), : days.counts.shape[2]]
+        start += len(days.columns)
+        if not days.columns or not len(days.counts):
+            continue
+        normal, is_seasonal = _learn(spec, days)
+        seasons = seasons_of(spec, window, is_seasonal=is_seasonal)
+        found.append((days, normal, Window(days.columns, own, seasons)))
+    return found
+
+
+def _learn(spec: ModelSpec, days: Days) -> tuple[Normal, bool]:
+    """What is normal of a reference, learnt once a process."""
+    known = _learnt.get(id(days))
+    if known is None or known[0] is not days:
+        partitions = [partition_of(spec, name) for name in days.partitions]
+        is_seasonal = has_seasons(spec, partitions)
+        normal = drift.learn(days.counts, seasons_of(spec, partitions, is_seasonal=is_seasonal))
+        if len(_learnt) > 64:
+            _learnt.clear()
+        known = _learnt[id(days)] = (days, normal, is_seasonal)
+    return known[1], known[2]
+
+
+_learnt: dict[int, tuple[Days, Normal, bool]] = {}
+
+
+def _counts(
+    settings: Settings, model: Model, references: dict[ModelKey, Reference], window: Sequence[Partition]
+) -> dict[ModelKey, Floats]:
+    """(n_days, n_columns, n_bins) of the window of each model key, its columns in the order of the groups."""
+    table = ProfileTable(settings, model.name)
+    found = {}
+    for key, reference in references.items():
+        columns = [name for days in (reference.features, reference.scores, reference.payload) for name in days.columns]
+        bins = {name: reference.bins[name] for name in columns}
+        found[key] = table.counts([key.segment], [one.key for one in window], bins)[key.segment]
+    return found
+
+
+def _trail(settings: Settings, model: Model, reference: Reference, window: Sequence[Partition]) -> Reference:
+    """The reference with the days before the window in place of the training's, if the spec wants that."""
+    wanted = model.spec.monitoring.reference
+    if wanted.kind == "training":
+        return reference
+    days = _before(model.spec, window[0], int(wanted.length / model.spec.partition_length))
+    names = [one.key for one in days]
+    bins = {name: reference.bins[name] for name in reference.features.columns}
+    counts = ProfileTable(settings, model.name).counts([reference.key.segment], names, bins)[reference.key.segment]
+    return replace(reference, features=Days(tuple(names), reference.features.columns, counts))
+
+
+def _expected_rows(spec: ModelSpec, reference: Reference, partition: Partition) -> float:
+    """Rows of such a partition on the reference's test days."""
+    rows = reference.numbers["volume"]
+    seasons = [season_of(spec, partition_of(spec, name)) for name in reference.scores.partitions]
+    alike = [rows[i] for i, season in enumerate(seasons) if season == season_of(spec, partition)]
+    return float(np.median(alike)) if alike else float(np.median(rows))
+
+
+def _window(spec: ModelSpec, partition: Partition) -> list[Partition]:
+    """The partitions that are judged together, the newest last."""
+    return [*_before(spec, partition, spec.monitoring.window - 1), partition]
+
+
+def _before(spec: ModelSpec, partition: Partition, count: int) -> list[Partition]:
+    """So many partitions before one, in order."""
+    found = [partition]
+    while len(found) <= count:
+        found.append(partition_of(spec, found[-1].start - (found[-1].end - found[-1].start) / 2))
+    return found[:0:-1]
+
+
+def _memory(spec: ModelSpec) -> int:
+    """Looks that a comparison needs: the usual, and windows whose labels are late."""
+    late = int(spec.label.lateness / spec.partition_length) + 1
+    return max(USUAL + 1, 2 * spec.monitoring.window + late)

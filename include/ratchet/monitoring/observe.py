@@ -1,0 +1,189 @@
+"""Seeing a partition: its records are read once, and become profiles of columns and numbers of the day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
+from include.ratchet.data.tables import read_partitions, read_schema
+from include.ratchet.monitoring.outcomes import expect, measure, measure_groups
+from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
+from include.ratchet.monitoring.quality import inspect, read_payloads, sample
+from include.ratchet.monitoring.reference import SCORE, Reference, describe, groups_of, read_reference
+from include.ratchet.monitoring.signals import Look
+from include.ratchet.monitoring.store import write_looks
+from include.ratchet.registry import ledger
+from include.ratchet.registry.ledger import CHAMPION
+from include.ratchet.rollout.labels import read_outcomes, said_probabilities
+from include.ratchet.settings import Settings
+from include.ratchet.spec import Model, ModelKey, Partition
+from include.ratchet.training.metrics import Floats
+
+_BASE = ("request_id", "row", "segment", "key", "event_time", "received_at", "latency_ms", "version", "route", "score",
+         "output", "error", "is_stale", "payload")  # fmt: skip
+_ANSWERED = ("champion", "batch")
+
+
+def records_of(settings: Settings, model: Model) -> Kind:
+    """Which records are watched."""
+    wanted = model.spec.monitoring.records
+    if wanted != "auto":
+        return wanted
+    return "requests" if RecordTable(settings, model, "requests").row_counts() else "scores"
+
+
+def observe(
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
+) -> tuple[Look, ...]:
+    """Read the records of some model keys on a partition, keep their profiles, and return what was seen of each.
+
+    Args:
+        settings: of the installation.
+        model: whose keys these are.
+        keys: some or all of them.
+        partition: of event time.
+        as_of: labels that became available then or later are not seen.
+    """
+    rows = _read(settings, model, keys, partition)
+    profiles: dict[tuple[str, str], dict[str, ColumnProfile]] = {}
+    looks = []
+    for key in keys:
+        own = rows.filter(pc.equal(rows["segment"], key.segment)) if len(keys) > 1 else rows
+        version = _champion(settings, key, own)
+        empty = Look(key, partition.key, partition.start, partition.end, as_of, version, own.num_rows, 0.0,
+                     frozenset(), ())  # fmt: skip
+        if version is None or not own.num_rows:
+            looks.append(replace(empty, numbers={"volume": float(own.num_rows)}))
+            continue
+        reference = read_reference(settings, model, key, version)
+        payloads = read_payloads(own["payload"].take(pa.array(sample(own.num_rows))).to_pylist())
+        columns, numbers = _profile(model, reference, own, payloads)
+        profiles[key.segment, partition.key] = columns
+        maturity, outcomes = _outcomes(settings, model, reference, own, as_of)
+        looks.append(replace(
+            empty, maturity=maturity,
+            numbers={**numbers, **_service(own), **inspect(model.spec, payloads), **outcomes},
+        ))  # fmt: skip
+    ProfileTable(settings, model.name).write(profiles, [partition.key])
+    write_looks(looks, settings)
+    return tuple(looks)
+
+
+def observe_labels(settings: Settings, model: Model, look: Look, partition: Partition, as_of: datetime) -> Look:
+    """A look with what labels that have come since then say of it; its profiles stay as they are."""
+    rows = _read(settings, model, [look.key], partition, with_features=False)
+    if look.version is None or not rows.num_rows:
+        return replace(look, as_of=as_of)
+    reference = read_reference(settings, model, look.key, look.version)
+    maturity, outcomes = _outcomes(settings, model, reference, rows, as_of)
+    told = {name: value for name, value in look.numbers.items() if not name.startswith(("slice.", "fairness."))}
+    return replace(look, as_of=as_of, maturity=maturity, numbers={**told, **outcomes})
+
+
+def _read(
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, *, with_features: bool = True
+) -> pa.Table:
+    """A partition's records, without those of shadows, which answered nobody."""
+    table = RecordTable(settings, model, records_of(settings, model))
+    delta = table.open()
+    if delta is None:
+        return SCHEMAS["requests"].empty_table().select(_BASE)
+    there = read_schema(delta).names
+    groups = {*model.spec.evaluation.slices, *model.spec.evaluation.sensitive}
+    wanted = [name for name in there if name in _BASE or (
+        name.startswith(FEATURE) and (with_features or name.removeprefix(FEATURE) in groups))]  # fmt: skip
+    rows = read_partitions(delta, [partition.key], wanted)
+    chosen = pc.is_in(rows["segment"], pa.array([key.segment for key in keys], pa.string()))
+    return rows.filter(pc.and_kleene(chosen, pc.not_equal(rows["route"], "shadow"))).combine_chunks()
+
+
+def _champion(settings: Settings, key: ModelKey, rows: pa.Table) -> int | None:
+    """The version that was the champion on these rows, as they themselves say; without any, the present one."""
+    answered = rows.filter(pc.is_in(rows["route"], pa.array(_ANSWERED)))["version"]
+    if len(answered) > answered.null_count:
+        return int(pc.mode(answered)[0]["mode"].as_py())
+    state = ledger.read_aliases(key, settings).get(CHAMPION)
+    return state.version if state else None
+
+
+def _profile(
+    model: Model, reference: Reference, rows: pa.Table, payloads: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, ColumnProfile], dict[str, float]]:
+    """Every column's profile; the score's of the champion only."""
+    nothing = pa.nulls(rows.num_rows, pa.float64())
+    there = set(rows.column_names)
+    found = {
+        name: profile_column(bins, rows[FEATURE + name].combine_chunks() if FEATURE + name in there else nothing)
+        for name, bins in reference.bins.items()
+        if name in reference.features.columns
+    }
+    own = rows.filter(pc.equal(rows["version"], reference.version))
+    found[SCORE] = profile_column(reference.bins[SCORE], own["score"].combine_chunks())
+    kinds = model.spec.monitoring.descriptors
+    described = describe(kinds, {name: [row.get(name) for row in payloads] for name in kinds}) if payloads else {}
+    found |= {name: profile_column(reference.bins[name], pa.array(values)) for name, values in described.items()
+              if name in reference.bins}  # fmt: skip
+    return found, {"volume": float(rows.num_rows)}
+
+
+def _service(rows: pa.Table) -> dict[str, float]:
+    latency = pc.drop_null(rows["latency_ms"]).to_numpy()
+    failed = rows.num_rows - rows["error"].null_count
+    stale = pc.sum(pc.cast(rows["is_stale"], pa.int64()), min_count=0).as_py() or 0
+    found = {"error_share": failed / rows.num_rows, "stale_share": stale / rows.num_rows}
+    if len(latency):
+        p50, p99 = np.quantile(latency, [0.5, 0.99])
+        found |= {"latency_p50_ms": float(p50), "latency_p99_ms": float(p99)}
+    return found
+
+
+def _outcomes(
+    settings: Settings, model: Model, reference: Reference, rows: pa.Table, as_of: datetime
+) -> tuple[float, dict[str, float]]:
+    """Share of labels that have come, and what the champion's answers were worth; each key counts once."""
+    spec = model.spec
+    rows = rows.filter(
+        pc.and_kleene(pc.equal(rows["version"], reference.version), pc.fill_null(pc.is_finite(rows["score"]), False))
+    )
+    if not rows.num_rows:
+        return 0.0, {}
+    keys = pc.dictionary_encode(rows["key"].combine_chunks()).indices
+    _, first = np.unique(pc.fill_null(keys, -1).to_numpy(zero_copy_only=False), return_index=True)
+    rows = rows.take(pa.array(np.sort(first)))
+    scores, is_whole = _scores(reference, rows)
+    rows = rows.filter(pa.array(is_whole))
+    outcomes = read_outcomes(settings, model, rows, as_of)
+    is_known, labels = outcomes.labels.find(rows["key"].combine_chunks())
+    if spec.task == "multiclass":
+        place = {name: position for position, name in enumerate(reference.classes)}
+        codes = np.array([place.get(str(one), -1) for one in labels], np.int64)
+        is_known = is_known.copy()
+        is_known[np.flatnonzero(is_known)[codes < 0]] = False
+        labels = codes[codes >= 0]
+    known = scores[is_known]
+    groups = {name: values[is_known] for name, values in groups_of(model, rows, FEATURE).items()}
+    numbers = {
+        "labelled": float(len(labels)), "metric": measure(spec, labels, known),
+        "estimate": expect(spec, scores, reference.calibration),
+        "label": float(labels.mean()) if len(labels) and spec.task != "multiclass" else float("nan"),
+        "unhelpful_share": len(outcomes.unhelpful) / rows.num_rows,
+        **measure_groups(spec, groups, labels, known),
+    }  # fmt: skip
+    return len(labels) / rows.num_rows, {name: value for name, value in numbers.items() if np.isfinite(value)}
+
+
+def _scores(reference: Reference, rows: pa.Table) -> tuple[Floats, Any]:
+    """(n_rows,) or, of a multiclass task, (n_rows, n_classes), of the rows of which they are known."""
+    if not reference.classes:
+        return rows["score"].to_numpy(), np.ones(rows.num_rows, bool)
+    shares = said_probabilities(rows["output"].to_pylist())
+    is_whole = np.array([bool(one) for one in shares])
+    found = [[one.get(name, 0.0) for name in reference.classes] for one in shares if one]
+    return np.array(found, np.float64).reshape(len(found), len(reference.classes)), is_whole

@@ -1,0 +1,134 @@
+"""Signals of worth: the metric on labels that have come, the one to expect until then, slices, fairness, label shift.
+
+All are numbers of days, held against the champion's own test days (`levels`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from include.ratchet.monitoring import levels
+from include.ratchet.monitoring.drift import discoveries
+from include.ratchet.monitoring.levels import Floats, Shift
+from include.ratchet.monitoring.outcomes import is_worse
+from include.ratchet.monitoring.signals import Look, Signal
+from include.ratchet.spec import ModelSpec
+
+LABEL_CHANGE = 0.2
+"""How much of the usual mean of labels it must change by to count."""
+
+
+def find_worth(
+    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
+    seasons: Sequence[int],
+) -> tuple[list[Signal], dict[str, float]]:  # fmt: skip
+    """Everything that is known of a champion's worth as of the newest look.
+
+    Args:
+        spec: the model's.
+        numbers: of the reference, by name: one value for each test day.
+        test_seasons: of the test days.
+        looks: at the same champion, oldest first, the newest is judged.
+        seasons: of the looks' partitions.
+
+    Returns:
+        The signals, and what is drawn of the newest judged windows.
+    """
+    mature = [position for position, look in enumerate(looks) if look.maturity >= spec.monitoring.maturity]
+    mature = mature[-spec.monitoring.window :]
+    newest = list(range(len(looks)))[-spec.monitoring.window :]
+    signals: list[Signal] = []
+    drawn: dict[str, float] = {}
+    for kind, name, days in (("performance", "metric", mature), ("estimate", "estimate", newest)):
+        shift = _compare(numbers, [name], test_seasons, looks, seasons, days)
+        if shift is None:
+            continue
+        signals += _metric_signal(spec, kind, shift, len(days))
+        drawn |= {f"{name}_window": float(shift.found[0]), f"{name}_expected": float(shift.expected[0]),
+                  f"{name}_low": float(shift.low[0]), f"{name}_high": float(shift.high[0])}  # fmt: skip
+    signals += _label_signal(spec, numbers, test_seasons, looks, seasons, mature)
+    signals += _group_signals(spec, numbers, test_seasons, looks, seasons, mature)
+    return signals, {name: value for name, value in drawn.items() if np.isfinite(value)}
+
+
+def margin_of(spec: ModelSpec) -> float:
+    """How much the metric may fall."""
+    own = spec.monitoring.margin
+    return spec.gates.margin if own is None else own
+
+
+def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[Signal]:
+    worse = is_worse(spec)
+    p = float((shift.p_above if worse > 0 else shift.p_below)[0])
+    fall = worse * float(shift.found[0] - shift.expected[0])
+    if not np.isfinite(p):
+        return []
+    word = "is" if kind == "performance" else "is expected to be"
+    return [Signal(
+        "performance" if kind == "performance" else "estimate", spec.metric, "fall", fall, margin_of(spec), p, days,
+        p <= spec.monitoring.alpha and fall >= margin_of(spec),
+        f"{spec.metric} {word} {shift.found[0]:.4f} over {days} partition(s), {shift.expected[0]:.4f} "
+        f"[{shift.low[0]:.4f}, {shift.high[0]:.4f}] was to be expected",
+    )]  # fmt: skip
+
+
+def _label_signal(
+    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
+    seasons: Sequence[int], days: Sequence[int],
+) -> list[Signal]:  # fmt: skip
+    shift = _compare(numbers, ["label"], test_seasons, looks, seasons, days)
+    if shift is None:
+        return []
+    found, expected = float(shift.found[0]), float(shift.expected[0])
+    p = min(2 * min(float(shift.p_below[0]), float(shift.p_above[0])), 1.0)
+    limit = LABEL_CHANGE * abs(expected)
+    if not np.isfinite(p):
+        return []
+    return [Signal(
+        "label", spec.label.column, "change of the mean", abs(found - expected), limit, p, len(days),
+        p <= spec.monitoring.alpha and abs(found - expected) >= limit,
+        f"the mean of {spec.label.column} is {found:.3f} over {len(days)} partition(s), {expected:.3f} before",
+    )]  # fmt: skip
+
+
+def _group_signals(
+    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
+    seasons: Sequence[int], days: Sequence[int],
+) -> list[Signal]:  # fmt: skip
+    signals = []
+    for kind, drop in (("slice", spec.gates.max_slice_drop or margin_of(spec)), ("fairness", 0.05)):
+        names = [name for name in numbers if name.startswith(f"{kind}.")]
+        shift = _compare(numbers, names, test_seasons, looks, seasons, days) if names else None
+        if shift is None:
+            continue
+        worse = is_worse(spec) if kind == "slice" else 1.0
+        p = shift.p_above if worse > 0 else shift.p_below
+        fall = worse * (shift.found - shift.expected)
+        is_fired = discoveries(p, spec.monitoring.alpha) & (fall >= drop)
+        signals += [
+            Signal(
+                "slice" if kind == "slice" else "fairness", name.partition(".")[2],
+                "fall" if kind == "slice" else "rise of the gap", float(fall[i]), drop, float(p[i]), len(days),
+                bool(is_fired[i]),
+                f"{name.partition('.')[2]}: {spec.metric if kind == 'slice' else 'gap of rates'} {shift.found[i]:.4f}, "
+                f"{shift.expected[i]:.4f} at the test",
+            )
+            for i, name in enumerate(names) if np.isfinite(p[i])
+        ]  # fmt: skip
+    return signals
+
+
+def _compare(
+    numbers: Mapping[str, Floats], names: Sequence[str], test_seasons: Sequence[int], looks: Sequence[Look],
+    seasons: Sequence[int], days: Sequence[int],
+) -> Shift | None:  # fmt: skip
+    """The numbers of some looks beside the reference's; None where either has none."""
+    if not days or not all(name in numbers for name in names):
+        return None
+    window = np.array([[looks[day].numbers.get(name, np.nan) for name in names] for day in days], np.float64)
+    reference = np.stack([numbers[name] for name in names], axis=1)
+    if not np.isfinite(window).any() or not np.isfinite(reference).any():
+        return None
+    return levels.compare(levels.learn(reference, test_seasons), window, [seasons[day] for day in days])
