@@ -23,9 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
 from scipy.stats import chi2, false_discovery_control
 from scipy.stats import f as f_distribution
+
+from include.ratchet.monitoring.statistics import likelihood_ratio
 
 Floats = npt.NDArray[np.float64]
 MIN_DAYS = 8
@@ -154,15 +155,6 @@ def deviates(counts: Floats, reference: Floats) -> Floats:
     padding = (counts == 0) & (reference == 0)
     found = np.sqrt(counts) + np.sqrt(counts + 1) - np.sqrt(4 * expected + 1)
     return np.where(padding, 0.0, found) / np.sqrt(rows)  # type: ignore[no-any-return]
-
-
-def likelihood_ratio(reference: Floats, current: Floats) -> Floats:
-    """The two-sample likelihood-ratio statistic G over the last axis; 0 where a sample is empty."""
-    n, m = reference.sum(axis=-1, keepdims=True), current.sum(axis=-1, keepdims=True)
-    both = reference + current
-    terms = xlogy(reference, reference) + xlogy(current, current) - xlogy(both, both)
-    total = xlogy(n + m, n + m) - xlogy(n, n) - xlogy(m, m)
-    return np.maximum(2 * (terms.sum(axis=-1) + total[..., 0]), 0.0)  # type: ignore[no-any-return]
 
 
 def _bins(reference: Floats, current: Floats) -> Floats:
