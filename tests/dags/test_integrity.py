@@ -9,7 +9,9 @@ import pytest
 from tests.dags.conftest import fill_bag
 
 DAGS = {
+    "backtest_flight_delay",
     "ingest_flight_delay",
+    "monitor_flight_delay",
     "record_flight_delay",
     "replay_flight_delay",
     "rollout_flight_delay",
@@ -58,7 +60,8 @@ def test_task_retries_what_passes_and_is_documented(bag, dag_id):
 
 def test_assets_that_are_consumed_are_known(bag):
     produced = {asset.uri for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
-    assert produced == {f"ratchet://flight_delay/{name}" for name in ("champion", "data", "requests", "scores")}
+    names = ("champion", "data", "requests", "retraining", "scores")
+    assert produced == {f"ratchet://flight_delay/{name}" for name in names}
     consumed = {asset.uri for asset in bag.dags["train_flight_delay"].timetable.asset_condition.objects}
     # Requests are written by people and monitors; new data alone, a backfill's above all, wakes no training.
     assert consumed == {"ratchet://flight_delay/retraining"}

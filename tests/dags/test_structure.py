@@ -37,6 +37,25 @@ def test_replay_runs_only_when_it_is_asked(bag):
     assert set(dag.params) == {"request_id", "from", "to", "with_version", "records"}
 
 
+def test_monitoring_acts_without_waiting_for_a_drawing(bag):
+    dag = bag.dags["monitor_flight_delay"]
+    assert edges(dag) == {
+        "plan": {"profile"}, "profile": {"compare"}, "compare": {"judge"}, "judge": {"act", "report"}, "act": set(),
+        "report": set(),
+    }  # fmt: skip
+    assert [asset.name for asset in dag.get_task("act").outlets] == ["flight_delay_retraining"]
+    assert dag.get_task("profile").is_mapped
+    assert dag.max_active_runs == 1
+
+
+def test_backtest_runs_only_when_it_is_asked(bag):
+    dag = bag.dags["backtest_flight_delay"]
+    assert edges(dag) == {"backtest": {"recommend"}, "recommend": set()}
+    assert dag.schedule is None
+    assert set(dag.params) == {"from", "to", "policies", "candidate", "params", "max_rows"}
+    assert [link.name for link in dag.get_task("backtest").operator_extra_links] == ["Backtest"]
+
+
 def test_promotion_comes_after_every_check(bag):
     dag = bag.dags["train_flight_delay"]
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)

@@ -1,4 +1,4 @@
-"""The messages: a verdict, a step of a hand-over, a failed run, a missed deadline."""
+"""The messages: a verdict, a step of a hand-over, an incident, a failed run, a missed deadline."""
 
 from __future__ import annotations
 
@@ -126,4 +126,17 @@ def serving_message(spec: ModelSpec, key: ModelKey, version: int, reason: str) -
     blocks = collect([header(title), section(f"{mention}the prediction service refused it"), code(reason)])
     return Message(
         f"serving:{key.slug}:{version}:{reason}", spec.name, cut(f"{title}: {reason}", TEXT_CHARACTERS), blocks
+    )
+
+
+def incident_message(
+    spec: ModelSpec, key: ModelKey, number: int, revision: int, title: str, words: str, facts: Mapping[str, Any],
+    targets: Mapping[str, str], *, is_grave: bool,
+) -> Message:  # fmt: skip
+    """An incident that has opened, changed or closed; a grave one calls for people."""
+    head = f"{key}: {title}"
+    mention = f"{spec.alerts.mention} " if spec.alerts.mention and is_grave else ""
+    blocks = collect([header(head), section(mention + escape(words)), fields(facts), links(targets)])
+    return Message(
+        f"incident:{key.slug}:{number}:{revision}", key.model, cut(f"{head}. {words}", TEXT_CHARACTERS), blocks
     )

@@ -7,7 +7,7 @@ import signal
 
 import typer
 
-from include.ratchet.cli import demo, models, project, replay, rollout, serving, stack
+from include.ratchet.cli import backtest, demo, models, monitor, project, replay, rollout, serving, stack
 from include.ratchet.cli.output import console, emit, wants_json
 from include.ratchet.errors import RatchetError
 
@@ -21,8 +21,8 @@ app = typer.Typer(
 )
 for command in (
     demo.demo, stack.up, stack.down, stack.status, models.check, models.new, models.run,
-    models.backfill, models.reproduce, models.history, models.revert, replay.replay, rollout.rollout,
-    serving.serve, serving.stress, project.lock,
+    models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
+    replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
 ):  # fmt: skip
     app.command()(command)
 app.command("test")(project.run_checks)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from include.ratchet.monitoring import drift
 from include.ratchet.monitoring.binning import Bins
@@ -14,8 +15,8 @@ from include.ratchet.monitoring.drift import Floats, Normal
 from include.ratchet.monitoring.signals import Signal
 from include.ratchet.spec.monitoring import MonitoringSpec
 
-_SOLE = 0.999
-"""Share of one bin from which on a column says nothing any more."""
+_COMMON = 0.9
+"""Share of a bin among a column's values from which on it is no news that a day has no other."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,17 @@ class Window:
         columns: names.
         counts: (n_days, n_columns, n_bins), the newest day last.
         seasons: (n_days,) as of the reference.
+        is_alike: (n_columns,) whether every value of the newest day is the same.
     """
 
     columns: tuple[str, ...]
     counts: Floats
     seasons: Sequence[int]
+    is_alike: npt.NDArray[np.bool_]
 
     def last(self, days: int) -> Window:
         """The newest days only."""
-        return Window(self.columns, self.counts[-days:], list(self.seasons)[-days:])
+        return Window(self.columns, self.counts[-days:], list(self.seasons)[-days:], self.is_alike)
 
 
 def find_drift(
@@ -87,39 +90,38 @@ def find_score_drift(spec: MonitoringSpec, normal: Normal, window: Window) -> li
     return signals
 
 
-def find_faults(
-    spec: MonitoringSpec, reference: Floats, newest: Floats, columns: Sequence[str], bins: Mapping[str, Bins]
-) -> list[Signal]:
+def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: Mapping[str, Bins]) -> list[Signal]:
     """What is broken on the newest day: nulls, unseen values, columns with one value only.
 
     Args:
         spec: the thresholds.
         reference: (n_days, n_columns, n_bins) of the reference.
-        newest: (n_columns, n_bins) of the day.
-        columns: names.
-        bins: of each.
+        window: its newest day is judged.
+        bins: of each column.
     """
     signals = []
-    usual, today = _shares(reference.sum(axis=0)), _shares(newest)
-    worst = _shares(reference).max(axis=0) if len(reference) else usual
-    for position, name in enumerate(columns):
+    newest = window.counts[-1]
+    by_day, usual, today = _shares(reference), _shares(reference.sum(axis=0)), _shares(newest)
+    for position, name in enumerate(window.columns):
         rows, size = newest[position].sum(), len(bins[name])
         if rows < spec.min_rows:
             continue
         watched = [("nulls", size - 1)] + ([("unseen values", size - 2)] if bins[name].kind == "category" else [])
         for what, place in watched:
-            # More than on any day of the reference, and by more than it may be.
-            limit = max(worst[position, place], usual[position, place] + spec.max_null_rise)
+            # More than on any day of the reference.
+            limit = float(by_day[:, position, place].max()) + spec.max_null_rise
             share = float(today[position, place])
             signals.append(Signal(
                 "quality", name, f"share of {what}", share, limit, None, 1, share > limit,
                 f"{name}: {share:.0%} {what}, {usual[position, place]:.0%} in the reference",
             ))  # fmt: skip
-        sole = float(today[position, : size - 1].max())
-        if usual[position, : size - 1].max() < 0.9:
+        values = reference[:, position, : size - 1].sum(axis=0)
+        most = float(values.max() / max(values.sum(), 1))
+        if window.is_alike[position] and newest[position, : size - 1].sum() >= spec.min_rows:
+            is_news = most < _COMMON and float(by_day[:, position, : size - 1].max()) < 1
             signals.append(Signal(
-                "quality", name, "share of one value", sole, _SOLE, None, 1, sole >= _SOLE,
-                f"{name}: all rows are alike, which they are not in the reference",
+                "quality", name, "share of one value", 1.0, most, None, 1, is_news,
+                f"{name}: all rows are alike, which they were on no day of the reference",
             ))  # fmt: skip
     return signals
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from include.ratchet.monitoring import drift
 from include.ratchet.monitoring.calendar import has_seasons, season_of, seasons_of
 from include.ratchet.monitoring.columns import Window, find_drift, find_faults, find_score_drift
 from include.ratchet.monitoring.drift import Floats, Normal
-from include.ratchet.monitoring.performance import find_worth
+from include.ratchet.monitoring.performance import LONGER, find_worth
 from include.ratchet.monitoring.profile import ProfileTable
 from include.ratchet.monitoring.reference import Days, Reference, read_reference
 from include.ratchet.monitoring.service import USUAL, find_service
@@ -19,6 +20,9 @@ from include.ratchet.monitoring.signals import Look, strongest
 from include.ratchet.monitoring.store import read_looks
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of
+
+Counted = tuple[Floats, npt.NDArray[np.bool_]]
+"""Counts, and whether a column's values are all the same, as `ProfileTable.counts` has them."""
 
 
 def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition) -> tuple[Look, ...]:
@@ -39,7 +43,7 @@ def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partitio
 
 
 def _compare(
-    spec: ModelSpec, looks: Sequence[Look], reference: Reference | None, counts: Floats | None,
+    spec: ModelSpec, looks: Sequence[Look], reference: Reference | None, counts: Counted | None,
     window: Sequence[Partition],
 ) -> Look:  # fmt: skip
     newest = looks[-1]
@@ -54,7 +58,7 @@ def _compare(
                 continue
             importance = reference.importance if days is reference.features else {}
             moved, columns = find_drift(spec.monitoring, learnt, part, importance)
-            faults = find_faults(spec.monitoring, days.counts, part.counts[-1], part.columns, reference.bins)
+            faults = find_faults(spec.monitoring, days.counts, part, reference.bins)
             signals += [*(moved if importance else []), *faults]
             drawn |= columns
         same = [look for look in looks if look.version == newest.version]
@@ -73,18 +77,19 @@ def _compare(
 
 
 def _groups(
-    spec: ModelSpec, reference: Reference, counts: Floats, window: Sequence[Partition]
+    spec: ModelSpec, reference: Reference, counts: Counted, window: Sequence[Partition]
 ) -> list[tuple[Days, Normal, Window]]:
     """Each group of columns: its reference, what is normal of it, and its window."""
     found, start = [], 0
     for days in (reference.features, reference.scores, reference.payload):
-        own = counts[:, start : start + len(days.columns), : days.counts.shape[2]]
+        chosen = slice(start, start + len(days.columns))
+        own, is_alike = counts[0][:, chosen, : days.counts.shape[2]], counts[1][-1, chosen]
         start += len(days.columns)
         if not days.columns or not len(days.counts):
             continue
         normal, is_seasonal = _learn(spec, days)
         seasons = seasons_of(spec, window, is_seasonal=is_seasonal)
-        found.append((days, normal, Window(days.columns, own, seasons)))
+        found.append((days, normal, Window(days.columns, own, seasons, is_alike)))
     return found
 
 
@@ -106,7 +111,7 @@ _learnt: dict[int, tuple[Days, Normal, bool]] = {}
 
 def _counts(
     settings: Settings, model: Model, references: dict[ModelKey, Reference], window: Sequence[Partition]
-) -> dict[ModelKey, Floats]:
+) -> dict[ModelKey, Counted]:
     """(n_days, n_columns, n_bins) of the window of each model key, its columns in the order of the groups."""
     table = ProfileTable(settings, model.name)
     found = {}
@@ -125,7 +130,7 @@ def _trail(settings: Settings, model: Model, reference: Reference, window: Seque
     days = _before(model.spec, window[0], int(wanted.length / model.spec.partition_length))
     names = [one.key for one in days]
     bins = {name: reference.bins[name] for name in reference.features.columns}
-    counts = ProfileTable(settings, model.name).counts([reference.key.segment], names, bins)[reference.key.segment]
+    counts, _ = ProfileTable(settings, model.name).counts([reference.key.segment], names, bins)[reference.key.segment]
     return replace(reference, features=Days(tuple(names), reference.features.columns, counts))
 
 
@@ -153,4 +158,4 @@ def _before(spec: ModelSpec, partition: Partition, count: int) -> list[Partition
 def _memory(spec: ModelSpec) -> int:
     """Looks that a comparison needs: the usual, and windows whose labels are late."""
     late = int(spec.label.lateness / spec.partition_length) + 1
-    return max(USUAL + 1, 2 * spec.monitoring.window + late)
+    return max(USUAL + 1, LONGER * spec.monitoring.window + late)

@@ -1,8 +1,8 @@
 """Fits and scores of a backtest: each day is fitted once, and each fit scores a day once, whatever asks for them.
 
-Work goes to processes: a fit's own Python (encoders, the optimiser's loop) holds the interpreter's lock, so that threads
-gained nothing with boosting and made a logistic regression slower than one after the other. What is made lies in a
-folder, so that memory holds the history and little else, however many fits there are.
+Work goes to processes: a fit's own Python (encoders, the optimiser's loop) holds the interpreter's lock, so that
+threads gained nothing with boosting and made a logistic regression slower than one after the other. What is made lies
+in a folder, so that memory holds the history and little else, however many fits there are.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,13 +108,24 @@ class Fit:
         day: its number.
         rows: that it learned from.
         seconds: of fitting.
+        dummy: what the constant predicts that production compares with: the mean label, or the share of each class.
         test: rows that judge it, with labels known by then.
     """
 
     day: int
     rows: int
     seconds: float
+    dummy: tuple[float, ...]
     test: Rows = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A fit on its own test rows, beside an older one and beside a constant; a gain above 0 is better."""
+
+    metric: Interval
+    over_champion: Interval
+    over_dummy: Interval
 
 
 class Folds:
@@ -128,7 +140,7 @@ class Folds:
     def __init__(self, history: History, folder: Path, workers: int) -> None:
         self.history, self._folder, self._workers = history, str(folder), workers
         self._fits: dict[int, Fit | None] = {}
-        self._gains: dict[tuple[int, int], Interval] = {}
+        self._contests: dict[tuple[int, int], Contest] = {}
         self._scored: set[tuple[int, int]] = set()
         self._metrics: dict[tuple[int, int], float] = {}
         self._read = lru_cache(_CACHED)(lambda fit, day: np.load(_path(self._folder, fit, day)))
@@ -150,11 +162,10 @@ class Folds:
             self._keep(missing[done - 1], fit, scored)
             progress("fit", done, len(missing))
         there = [day for day in missing if self._fits[day] is not None]
-        pairs = [(new, old, self._test_of(new)) for old, new in zip(there, there[1:], strict=False)]
-        for new, old, _ in pairs:
-            self._need(old, np.unique(self.history.days_of(self._test_of(new))).tolist())
-        for done, gain in enumerate(self._spread(_compare, *zip(*pairs, strict=True)), start=1) if pairs else ():
-            self._gains[pairs[done - 1][:2]] = gain
+        pairs = [(new, old) for old, new in pairwise(there)]
+        calls = [(self._ready(new, old), old) for new, old in pairs]
+        for done, contest in enumerate(self._spread(_compare, *zip(*calls, strict=True)), start=1) if calls else ():
+            self._contests[pairs[done - 1]] = contest
             progress("compare", done, len(pairs))
 
     def fit(self, day: int) -> Fit | None:
@@ -188,17 +199,24 @@ class Folds:
             return self.metric(fit, day)
         return measure(self.history.spec, self.history.codes[rows[is_known]], self.scores(fit, day)[is_known])
 
-    def compare(self, new: int, old: int) -> Interval:
-        """The gain of one fit over another on the former's test rows, with its paired interval; above 0 is better."""
-        if (new, old) not in self._gains:
-            test = self._test_of(new)
-            self._need(old, np.unique(self.history.days_of(test)).tolist())
-            self._gains[new, old] = _compare(self._folder, new, old, test)
-        return self._gains[new, old]
+    def compare(self, new: int, old: int) -> Contest:
+        """One fit beside another on the former's test rows.
 
-    def _test_of(self, day: int) -> Rows:
-        fit = self.fit(day)
-        return np.zeros(0, np.int64) if fit is None else fit.test
+        Raises:
+            TooFewRowsError: there is no fit as of the day.
+        """
+        if (new, old) not in self._contests:
+            self._contests[new, old] = _compare(self._folder, self._ready(new, old), old)
+        return self._contests[new, old]
+
+    def _ready(self, new: int, old: int) -> Fit:
+        """A fit whose test rows an older one has scored as well."""
+        fit = self.fit(new)
+        if fit is None:
+            message = f"{self.history.spec.name}: no fit as of {self.history.days[new].key}; expected rows to fit on"
+            raise TooFewRowsError(message)
+        self._need(old, np.unique(self.history.days_of(fit.test)).tolist())
+        return fit
 
     def _keep(self, day: int, fit: Fit | None, scored: Sequence[int]) -> None:
         self._fits[day] = fit
@@ -267,7 +285,13 @@ def _fit(folder: str, day: int) -> tuple[Fit | None, list[int]]:
     test = seen[split.test]
     days = [*np.unique(history.days_of(test)).tolist(), *range(day, min(day + AHEAD_DAYS, len(history.days)))]
     _score(folder, day, estimator, days)
-    return Fit(day, len(learned), seconds, test), days
+    return Fit(day, len(learned), seconds, _dummy(history, seen[split.development]), test), days
+
+
+def _dummy(history: History, rows: Rows) -> tuple[float, ...]:
+    if history.classes is None:
+        return (float(history.codes[rows].mean()),)
+    return tuple((np.bincount(history.codes[rows], minlength=len(history.classes)) / len(rows)).tolist())
 
 
 def _score(folder: str, fit: int, estimator: Any, days: Sequence[int]) -> None:
@@ -286,12 +310,18 @@ def _score(folder: str, fit: int, estimator: Any, days: Sequence[int]) -> None:
             np.save(_path(folder, fit, day), part)
 
 
-def _compare(folder: str, new: int, old: int, test: Rows) -> Interval:
+def _compare(folder: str, fit: Fit, old: int) -> Contest:
+    """Paired intervals on a fit's test rows."""
     history = _open(folder)
-    spec, day_of, label = history.spec, history.days_of(test), history.codes[test]
-    scores = [np.concatenate([np.load(_path(folder, fit, day))[test[day_of == day] - history.offsets[day]]
-              for day in np.unique(day_of)]) for fit in (new, old)]  # fmt: skip
-    one, other = (prepare(spec.metric, label, each, threshold=spec.evaluation.threshold) for each in scores)
-    bootstrap = Bootstrap(len(test), history.resamples, spec.evaluation.confidence, spec.training.seed)
+    spec, day_of, label = history.spec, history.days_of(fit.test), history.codes[fit.test]
+    places = [(day, fit.test[day_of == day] - history.offsets[day]) for day in np.unique(day_of)]
+    scores = [np.concatenate([np.load(_path(folder, one, day))[rows] for day, rows in places])
+              for one in (fit.day, old)]  # fmt: skip
+    constant = np.tile(fit.dummy, (len(label), 1))
+    rivals = [*scores, constant if history.classes is not None else constant[:, 0]]
+    measures = [prepare(spec.metric, label, each, threshold=spec.evaluation.threshold) for each in rivals]
+    bootstrap = Bootstrap(len(label), history.resamples, spec.evaluation.confidence, spec.training.seed)
+    point, drawn = bootstrap.draws(measures)
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
-    return bootstrap.compare(one, other, sign)[2]
+    gains = [bootstrap.interval(sign * (point[0] - point[i]), sign * (drawn[0] - drawn[i])) for i in (1, 2)]
+    return Contest(bootstrap.interval(point[0], drawn[0]), *gains)

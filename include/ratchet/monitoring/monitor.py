@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -33,6 +33,7 @@ BATCH_KEYS = 200
 """Model keys of one task: a day of so many small ones takes some ten seconds."""
 LOOKS = 60
 """Looks that a policy sees."""
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def profile(workspace: Workspace, model: str, segments: Sequence[str], partition
     late = [
         observe_labels(settings, one, look, partition_of(one.spec, look.partition), as_of)
         for key in keys for look in store.read_looks(key, day.start, _late(one.spec), settings)
-        if look.maturity < 1 and look.rows and look.as_of < as_of
+        if look.maturity < 1 and look.rows and look.as_of < min(as_of, look.end + one.spec.label.lateness + DAY)
     ]  # fmt: skip
     store.write_looks(late, settings)
     return sum(look.rows for look in looks)

@@ -16,6 +16,8 @@ from include.ratchet.monitoring.outcomes import is_worse
 from include.ratchet.monitoring.signals import Look, Signal
 from include.ratchet.spec import ModelSpec
 
+LONGER = 4
+"""Windows in the longer window of the metric."""
 LABEL_CHANGE = 0.2
 """How much of the usual mean of labels it must change by to count."""
 
@@ -36,18 +38,19 @@ def find_worth(
     Returns:
         The signals, and what is drawn of the newest judged windows.
     """
-    mature = [position for position, look in enumerate(looks) if look.maturity >= spec.monitoring.maturity]
-    mature = mature[-spec.monitoring.window :]
-    newest = list(range(len(looks)))[-spec.monitoring.window :]
+    window, newest = spec.monitoring.window, list(range(len(looks)))
+    mature = [position for position in newest if looks[position].maturity >= spec.monitoring.maturity]
     signals: list[Signal] = []
     drawn: dict[str, float] = {}
-    for kind, name, days in (("performance", "metric", mature), ("estimate", "estimate", newest)):
-        shift = _compare(numbers, [name], test_seasons, looks, seasons, days)
-        if shift is None:
-            continue
-        signals += _metric_signal(spec, kind, shift, len(days))
-        drawn |= {f"{name}_window": float(shift.found[0]), f"{name}_expected": float(shift.expected[0]),
-                  f"{name}_low": float(shift.low[0]), f"{name}_high": float(shift.high[0])}  # fmt: skip
+    for kind, name, known in (("performance", "metric", mature), ("estimate", "estimate", newest)):
+        # The longer window sees what falls slowly, or by less than days differ.
+        for days in dict.fromkeys((tuple(known[-LONGER * window :]), tuple(known[-window:]))):
+            shift = _compare(numbers, [name], test_seasons, looks, seasons, days)
+            if shift is not None:
+                signals += _metric_signal(spec, kind, shift, len(days))
+                drawn |= {f"{name}_window": float(shift.found[0]), f"{name}_expected": float(shift.expected[0]),
+                          f"{name}_low": float(shift.low[0]), f"{name}_high": float(shift.high[0])}  # fmt: skip
+    mature = mature[-window:]
     signals += _label_signal(spec, numbers, test_seasons, looks, seasons, mature)
     signals += _group_signals(spec, numbers, test_seasons, looks, seasons, mature)
     return signals, {name: value for name, value in drawn.items() if np.isfinite(value)}

@@ -161,21 +161,30 @@ class ProfileTable(Table):
         if rows.num_rows:
             retry_commits(attempt, self.name)
 
-    def counts(self, segments: Sequence[str], partitions: Sequence[str], bins: Mapping[str, Bins]) -> dict[str, Floats]:
-        """By segment: (n_partitions, n_columns, n_bins) counts in the given bins; 0 where a partition has none."""
+    def counts(
+        self, segments: Sequence[str], partitions: Sequence[str], bins: Mapping[str, Bins]
+    ) -> dict[str, tuple[Floats, npt.NDArray[np.bool_]]]:
+        """By segment: counts in the given bins, and whether all values of a column are the same.
+
+        Returns:
+            (n_partitions, n_columns, n_bins) counts, 0 where a partition has none, and (n_partitions, n_columns).
+        """
         delta = self.open()
         width = max((len(one) for one in bins.values()), default=1)
-        found = {segment: np.zeros((len(partitions), len(bins), width)) for segment in segments}
+        shape = (len(partitions), len(bins))
+        found = {segment: (np.zeros((*shape, width)), np.zeros(shape, bool)) for segment in segments}
         if delta is None or not partitions:
             return found
-        rows = read_partitions(delta, partitions, ["segment", "column", "bins", "counts", PARTITION_COLUMN])
+        rows = read_partitions(delta, partitions, [*_PLACE, "counts", "hashes"])
         place = {(name, one.id): position for position, (name, one) in enumerate(bins.items())}
         day = {key: position for position, key in enumerate(partitions)}
-        for row in zip(*(rows[name].to_pylist() for name in (*_PLACE, "counts")), strict=True):
-            segment, column, counted, partition, counts = row
+        distinct = pc.list_value_length(rows["hashes"]).to_pylist()
+        for row in zip(*(rows[name].to_pylist() for name in _PLACE), rows["counts"].to_pylist(), distinct, strict=True):
+            segment, column, counted, partition, counts, values = row
             position = place.get((column, counted))
             if position is not None and segment in found:
-                found[segment][day[partition], position, : len(counts)] = counts
+                found[segment][0][day[partition], position, : len(counts)] = counts
+                found[segment][1][day[partition], position] = values == 1
         return found
 
     def columns(self, segment: str, partition: str) -> dict[str, ColumnProfile]:

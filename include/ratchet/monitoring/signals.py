@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -96,10 +97,18 @@ class Look:
 
 
 def strongest(signals: Sequence[Signal], quiet: int = 5) -> tuple[Signal, ...]:
-    """All signals that fired, and of the others those nearest to their threshold."""
-    fired = [signal for signal in signals if signal.is_fired]
+    """All signals that fired, and of the others those nearest to their threshold; numbers as JSON can hold them."""
+    known = [_plain(signal) for signal in signals if math.isfinite(signal.value) and math.isfinite(signal.threshold)]
+    fired = [signal for signal in known if signal.is_fired]
     others = sorted(
-        (signal for signal in signals if not signal.is_fired and signal.value == signal.value),
+        (signal for signal in known if not signal.is_fired),
         key=lambda signal: -abs(signal.value) / (abs(signal.threshold) or 1.0),
     )
     return (*fired, *others[:quiet])
+
+
+def _plain(signal: Signal) -> Signal:
+    p = None if signal.p is None or not math.isfinite(signal.p) else float(signal.p)
+    return replace(
+        signal, value=float(signal.value), threshold=float(signal.threshold), p=p, is_fired=bool(signal.is_fired)
+    )

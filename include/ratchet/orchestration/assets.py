@@ -8,6 +8,7 @@ from include.ratchet.spec import ModelSpec
 
 INGEST, TRAIN, ROLLOUT = "ingest", "train", "rollout"
 SCORE, REPLAY, RECORD = "score", "replay", "record"
+MONITOR, BACKTEST = "monitor", "backtest"
 
 
 def dag_id(kind: str, model: str) -> str:

@@ -12,14 +12,14 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink, get_current_context
 
-from include.ratchet.spec import ModelSpec
+from include.ratchet.spec import ModelKey, ModelSpec
 
 if TYPE_CHECKING:
     from include.ratchet.registry.versions import Version
     from include.ratchet.settings import Settings
     from include.ratchet.validation import ValidationReport
 
-DOCS, VERSION, CARD = "Data Docs", "Model version", "Model card"
+DOCS, VERSION, CARD, DRIFT = "Data Docs", "Model version", "Model card", "Drift report"
 VERSION_LINKS = (VERSION, CARD)
 
 
@@ -88,6 +88,11 @@ def link_version(version: Version, settings: Settings) -> None:
     card = urlsplit(card_url(version, settings))
     _leave(VERSION, version.url)
     _leave(CARD, card.path)
+
+
+def link_drift(key: ModelKey, partition: str, settings: Settings) -> None:
+    """Link the running task to the report of what moved."""
+    _leave(DRIFT, f"{_base(settings)}/drift/{key.slug}/{quote(partition)}/")
 
 
 def _base(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Validation pages and model cards in the browser, behind Airflow's own login.
+"""Validation pages, drift reports and model cards in the browser, behind Airflow's own login.
 
 Whoever may read a model's DAG may read its pages. Pages are read-only and may run no script, whatever stands in them.
 """
@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
-from include.ratchet.orchestration.assets import INGEST, TRAIN, dag_id
+from include.ratchet.orchestration.assets import INGEST, MONITOR, TRAIN, dag_id
 from include.ratchet.registry.artifacts import fetch_artifact
 from include.ratchet.settings import read_settings
 
@@ -34,6 +34,15 @@ HEADERS = {
     "Cache-Control": "private, no-cache",
 }
 
+DRAWN = HEADERS | {
+    # Evidently's page draws itself, with the script that it brings. In a sandbox that belongs to no site: what it may
+    # run can neither read this server nor speak to any.
+    "Content-Security-Policy": (
+        "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
+        "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'self'"
+    ),
+}
+
 app = FastAPI(title="Ratchet", openapi_url=None, docs_url=None, redoc_url=None)
 
 
@@ -43,6 +52,10 @@ def _check_reports(model: str, user: GetUserDep) -> None:
 
 def _check_cards(slug: str, user: GetUserDep) -> None:
     _check(user, dag_id(TRAIN, slug.partition(".")[0]))
+
+
+def _check_monitor(slug: str, user: GetUserDep) -> None:
+    _check(user, dag_id(MONITOR, slug.partition(".")[0]))
 
 
 @app.get("/reports/{model}/{table}/{subject}/{run}/{file}", dependencies=[Depends(_check_reports)])
@@ -69,6 +82,17 @@ def plot(slug: str, version: int, name: str) -> Response:
     if not SAFE.fullmatch(name) or not name.endswith(".png"):
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such plot; expected the name of a .png file")
     return Response(_fetch(slug, version, f"plots/{name}"), media_type="image/png", headers=HEADERS)
+
+
+@app.get("/drift/{slug}/{partition}/", dependencies=[Depends(_check_monitor)])
+def drift(slug: str, partition: str) -> Response:
+    """Evidently's report of what moved in a partition."""
+    content = None
+    if SAFE.fullmatch(slug) and SAFE.fullmatch(partition):
+        content = open_blobs(read_settings(os.environ)).get(f"monitoring/{slug}/reports/{partition}/report.html")
+    if content is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"no report of {slug} {partition}: nothing moved, or not drawn")
+    return Response(content, media_type="text/html; charset=utf-8", headers=DRAWN)
 
 
 @app.exception_handler(status.HTTP_401_UNAUTHORIZED)

@@ -1,0 +1,90 @@
+"""Watching a model from the command line: what was seen, and looking again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from include.ratchet.cli.models import ModelName
+from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, progress_bar
+from include.ratchet.spec import ModelKey, partition_of, partitions_between
+
+if TYPE_CHECKING:
+    from include.ratchet.monitoring.incidents import Incident
+    from include.ratchet.monitoring.signals import Look
+    from include.ratchet.pipeline.workspace import Workspace
+
+
+def monitor(
+    model: ModelName,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", help="Look at this partition again: 2013-12-01."),
+    ] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last partition of a range, included.")] = None,
+    count: Annotated[int, typer.Option("--last", min=1, help="How many looks are shown.")] = 14,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what monitoring saw: rows, labels, metric, signals and incidents; or look at partitions again.
+
+    Looking again asks for no retraining and tells nobody. Each partition is seen as of its end and the time that
+    labels may take.
+
+    Example: `./ratchet monitor flight_delay --from 2013-12-01 --to 2013-12-31`
+    """
+    from include.ratchet.monitoring import store
+
+    workspace, key = open_workspace(), ModelKey(model)
+    spec = workspace.model(model).spec
+    until = datetime.max.replace(tzinfo=UTC)
+    if first is not None:
+        until = _look_again(workspace, key, first, last or first)
+        days = partitions_between(spec, partition_of(spec, first), partition_of(spec, last or first))
+        count = max(count, len(list(days)))
+    looks = store.read_looks(key, until, count, workspace.settings)
+    incidents = store.read_incidents(key, workspace.settings)
+    if as_json:
+        emit({"looks": [look.to_dict() for look in looks], "incidents": [one.to_dict() for one in incidents]})
+        return
+    console.print(_table(looks) if looks else f"{model} has not been looked at yet; it is after its first records")
+    for one in incidents[-5:]:
+        console.print(_describe(one), highlight=False, markup=False)
+
+
+def _look_again(workspace: Workspace, key: ModelKey, first: str, last: str) -> datetime:
+    from include.ratchet.monitoring import monitor as watching
+
+    spec = workspace.model(key.model).spec
+    days = list(partitions_between(spec, partition_of(spec, first), partition_of(spec, last)))
+    segments = [one.segment for one in watching.keys_of(workspace.settings, key.model)]
+    with progress_bar() as progress:
+        for done, day in enumerate(days, start=1):
+            as_of = min(workspace.clock(), day.end + spec.label.lateness)
+            watching.profile(workspace, key.model, segments, day.key, as_of)
+            watching.compare(workspace, key.model, segments, day.key)
+            progress(f"looking at {day.key}", done, len(days))
+    return days[-1].end
+
+
+def _table(looks: tuple[Look, ...]) -> Table:
+    from include.ratchet.monitoring.words import facts_of
+
+    table = Table("partition", "champion", "rows", "labels", "metric", "estimated", "signals")
+    for look in looks:
+        facts = facts_of(look)
+        signals = "\n".join(f"{one.kind}: {one.words}" for one in look.fired)
+        table.add_row(look.partition, str(facts["champion"]), facts["rows"], facts.get("labels", ""),
+                      facts.get("metric", "").replace("[", "\\["), facts.get("estimated", "").replace("[", "\\["),
+                      signals.replace("[", "\\["))  # fmt: skip
+    return table
+
+
+def _describe(incident: Incident) -> str:
+    end = f"until {incident.closed_at:%Y-%m-%d}" if incident.closed_at else "open"
+    return (
+        f"incident {incident.number}, {', '.join(incident.kinds)}, since {incident.opened_at:%Y-%m-%d}, {end}: "
+        f"{incident.words}"
+    )
