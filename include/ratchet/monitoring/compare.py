@@ -38,14 +38,23 @@ def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partitio
                 references[key] = _trail(settings, model, read_reference(settings, model, key, version), window)
     counts = _counts(settings, model, references, window)
     return tuple(
-        _compare(model.spec, looks, references.get(key), counts.get(key), window) for key, looks in found.items()
+        find_signals(model.spec, looks, references.get(key), counts.get(key), window) for key, looks in found.items()
     )
 
 
-def _compare(
+def find_signals(
     spec: ModelSpec, looks: Sequence[Look], reference: Reference | None, counts: Counted | None,
     window: Sequence[Partition],
 ) -> Look:  # fmt: skip
+    """The newest look with its signals, from what is in memory.
+
+    Args:
+        spec: the model's.
+        looks: oldest first.
+        reference: of the newest look's champion; None if it had none, or no rows.
+        counts: of the window, its columns in the order of the reference's groups.
+        window: the partitions that are judged together, the newest last.
+    """
     newest = looks[-1]
     expected = _expected_rows(spec, reference, window[-1]) if reference is not None else float("nan")
     signals = find_service(spec, looks, expected)
