@@ -1,9 +1,9 @@
 """The backtest: what would have happened under other policies of retraining, replayed day by day on a model's history.
 
 Each morning a policy may fit: on rows with labels known by then, split as production splits them. A fit is promoted if
-it is not worse than the present champion on its own test rows (the gate `versus_champion`). Each day is answered by the
-champion of its morning. At its end adaptive policies look at it with production's tests and decide with production's
-`decide`; what they ask for is fitted the next morning.
+it passes the gates that most often decide, on its own test rows: versus the champion, above a constant, minimum metric.
+Each day is answered by the champion of its morning. At its end adaptive policies look at it with production's tests and
+decide with production's `decide`; what they ask for is fitted the next morning.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from datetime import date
 from difflib import get_close_matches
 
 from include.ratchet.monitoring.backtest_looks import Looks
-from include.ratchet.monitoring.folds import Contest, Folds
+from include.ratchet.monitoring.fold_work import Contest
+from include.ratchet.monitoring.folds import Folds
 from include.ratchet.monitoring.policy import PastRequest, decide
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.spec import ModelSpec

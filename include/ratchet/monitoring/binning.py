@@ -108,7 +108,7 @@ def make_bins(column: Any) -> Bins:
     Args:
         column: an Arrow array of any type that `is_countable` says yes to.
     """
-    if _is_text(column.type):
+    if is_text(column.type):
         return _of_text(column)
     values = to_numbers(column)
     values = values[np.isfinite(values)]
@@ -124,7 +124,7 @@ def make_bins(column: Any) -> Bins:
 
 def is_countable(kind: pa.DataType) -> bool:
     """Whether values of an Arrow type can be counted in bins."""
-    return _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
 def to_numbers(column: Any) -> npt.NDArray[np.float64]:
@@ -154,5 +154,6 @@ def _to_text(column: Any) -> Any:
     return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of an Arrow type are texts."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

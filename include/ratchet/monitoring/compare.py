@@ -6,23 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from include.ratchet.monitoring import drift
 from include.ratchet.monitoring.calendar import has_seasons, season_of, seasons_of
 from include.ratchet.monitoring.columns import Window, find_drift, find_faults, find_score_drift
-from include.ratchet.monitoring.drift import Floats, Normal
+from include.ratchet.monitoring.drift import Normal
 from include.ratchet.monitoring.performance import LONGER, find_worth
-from include.ratchet.monitoring.profile import ProfileTable
+from include.ratchet.monitoring.profile import Counted, ProfileTable
 from include.ratchet.monitoring.reference import Days, Reference, read_reference
 from include.ratchet.monitoring.service import USUAL, find_service
 from include.ratchet.monitoring.signals import Look, strongest
 from include.ratchet.monitoring.store import read_looks
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of
-
-Counted = tuple[Floats, npt.NDArray[np.bool_]]
-"""Counts, and whether a column's values are all the same, as `ProfileTable.counts` has them."""
 
 
 def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition) -> tuple[Look, ...]:
@@ -121,14 +117,16 @@ _learnt: dict[int, tuple[Days, Normal, bool]] = {}
 def _counts(
     settings: Settings, model: Model, references: dict[ModelKey, Reference], window: Sequence[Partition]
 ) -> dict[ModelKey, Counted]:
-    """(n_days, n_columns, n_bins) of the window of each model key, its columns in the order of the groups."""
-    table = ProfileTable(settings, model.name)
-    found = {}
-    for key, reference in references.items():
-        columns = [name for days in (reference.features, reference.scores, reference.payload) for name in days.columns]
-        bins = {name: reference.bins[name] for name in columns}
-        found[key] = table.counts([key.segment], [one.key for one in window], bins)[key.segment]
-    return found
+    """Of the window of each model key, its columns in the order of the groups."""
+    bins = {
+        key.segment: {
+            name: reference.bins[name]
+            for days in (reference.features, reference.scores, reference.payload) for name in days.columns
+        }
+        for key, reference in references.items()
+    }  # fmt: skip
+    counted = ProfileTable(settings, model.name).counts(bins, [one.key for one in window])
+    return {key: counted[key.segment] for key in references}
 
 
 def _trail(settings: Settings, model: Model, reference: Reference, window: Sequence[Partition]) -> Reference:
@@ -139,7 +137,7 @@ def _trail(settings: Settings, model: Model, reference: Reference, window: Seque
     days = _before(model.spec, window[0], int(wanted.length / model.spec.partition_length))
     names = [one.key for one in days]
     bins = {name: reference.bins[name] for name in reference.features.columns}
-    counts, _ = ProfileTable(settings, model.name).counts([reference.key.segment], names, bins)[reference.key.segment]
+    counts, _ = ProfileTable(settings, model.name).counts({reference.key.segment: bins}, names)[reference.key.segment]
     return replace(reference, features=Days(tuple(names), reference.features.columns, counts))
 
 

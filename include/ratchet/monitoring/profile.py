@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.tables import PARTITION_COLUMN, Table, read_partitions, retry_commits
-from include.ratchet.monitoring.binning import Bins, Counts, to_numbers
+from include.ratchet.monitoring.binning import Bins, Counts, is_text, to_numbers
 from include.ratchet.settings import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -113,12 +113,12 @@ def profile_column(bins: Bins, column: Any) -> ColumnProfile:
         bins: to count it in; a column of another kind than theirs counts as null.
         column: an Arrow array.
     """
-    is_text = bins.kind == "category"
-    if is_text == (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        column = pa.nulls(len(column), pa.string() if is_text else pa.float64())
+    wants_text = bins.kind == "category"
+    if wants_text != is_text(column.type):
+        column = pa.nulls(len(column), pa.string() if wants_text else pa.float64())
     counts = bins.count(column)
     nan = float("nan")
-    if is_text:
+    if wants_text:
         return ColumnProfile(bins.id, counts, 0, nan, nan, nan, 0.0, _smallest(_hash_text(column)))
     values = to_numbers(column)
     finite = values[np.isfinite(values)]
@@ -161,28 +161,28 @@ class ProfileTable(Table):
         if rows.num_rows:
             retry_commits(attempt, self.name)
 
-    def counts(
-        self, segments: Sequence[str], partitions: Sequence[str], bins: Mapping[str, Bins]
-    ) -> dict[str, tuple[Floats, npt.NDArray[np.bool_]]]:
-        """By segment: counts in the given bins, and whether all values of a column are the same.
+    def counts(self, bins: Mapping[str, Mapping[str, Bins]], partitions: Sequence[str]) -> dict[str, Counted]:
+        """Counts of some segments' columns on some partitions, read once.
 
-        Returns:
-            (n_partitions, n_columns, n_bins) counts, 0 where a partition has none, and (n_partitions, n_columns).
+        Args:
+            bins: by segment, of each column; what was counted in others is left out.
+            partitions: keys, in order.
         """
         delta = self.open()
-        width = max((len(one) for one in bins.values()), default=1)
-        shape = (len(partitions), len(bins))
-        found = {segment: (np.zeros((*shape, width)), np.zeros(shape, bool)) for segment in segments}
+        found = {segment: _nothing(len(partitions), columns) for segment, columns in bins.items()}
         if delta is None or not partitions:
             return found
         rows = read_partitions(delta, partitions, [*_PLACE, "counts", "hashes"])
-        place = {(name, one.id): position for position, (name, one) in enumerate(bins.items())}
+        place = {
+            (segment, name, one.id): position
+            for segment, columns in bins.items() for position, (name, one) in enumerate(columns.items())
+        }  # fmt: skip
         day = {key: position for position, key in enumerate(partitions)}
         distinct = pc.list_value_length(rows["hashes"]).to_pylist()
         for row in zip(*(rows[name].to_pylist() for name in _PLACE), rows["counts"].to_pylist(), distinct, strict=True):
             segment, column, counted, partition, counts, values = row
-            position = place.get((column, counted))
-            if position is not None and segment in found:
+            position = place.get((segment, column, counted))
+            if position is not None:
                 found[segment][0][day[partition], position, : len(counts)] = counts
                 found[segment][1][day[partition], position] = values == 1
         return found
@@ -194,7 +194,15 @@ class ProfileTable(Table):
         return {row["column"]: _from_row(row) for row in rows if row["segment"] == segment}
 
 
+Counted = tuple[Floats, npt.NDArray[np.bool_]]
+"""(n_partitions, n_columns, n_bins) counts, 0 where a partition has none, and (n_partitions, n_columns) whether all
+values of a column are the same."""
 _PLACE = ("segment", "column", "bins", PARTITION_COLUMN)
+
+
+def _nothing(partitions: int, columns: Mapping[str, Bins]) -> Counted:
+    width = max((len(one) for one in columns.values()), default=1)
+    return np.zeros((partitions, len(columns), width)), np.zeros((partitions, len(columns)), bool)
 
 
 def _to_table(profiles: Mapping[tuple[str, str], Mapping[str, ColumnProfile]]) -> pa.Table:

@@ -14,7 +14,7 @@ import yaml
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import land_many
 from include.ratchet.errors import SpecError, TooFewRowsError
-from include.ratchet.monitoring import folds as folding
+from include.ratchet.monitoring import fold_work
 from include.ratchet.monitoring.backtest import DEFAULT, BacktestRequest, run_backtest
 from include.ratchet.monitoring.backtest_history import choose_candidate, read_history
 from include.ratchet.monitoring.backtest_policies import read_policy
@@ -51,8 +51,8 @@ columns:
   z: {{type: float}}
   y: {{type: boolean}}
 training:
-  window: {{length: 20d}}
-  split: {{validation: 1d, test: 8d}}
+  window: {{length: {window}}}
+  split: {{validation: {validation}, test: {test}}}
   candidates:
     needy: {{}}
     logistic: {{space: {{C: {{float: [0.01, 10], log: true}}}}}}
@@ -96,14 +96,15 @@ def orders(partition, as_of):
         "x": x, "z": z, "y": generator.random(size) < 1 / (1 + np.exp(-slope * x)),
     }})
 """
-FIRST, CHANGE, LAST = "2026-01-26", "2026-02-15", "2026-04-10"
+FIRST, CHANGE, LAST = "2026-01-26", "2026-02-15", "2026-04-04"
+PARTS = {"window": "20d", "validation": "1d", "test": "8d", "delay": "0m"}
 
 
-def make_workspace(folder, name, *, change="2030-01-01", delay="0m", last=LAST):
+def make_workspace(folder, name, *, change="2030-01-01", last=LAST, **parts):
     models = folder / "models" / name
     models.mkdir(parents=True)
     texts = {
-        "model.yaml": SPEC.format(name=name, delay=delay), "features.py": FEATURES, "estimator.py": ESTIMATOR,
+        "model.yaml": SPEC.format(name=name, **{**PARTS, **parts}), "features.py": FEATURES, "estimator.py": ESTIMATOR,
         "sources.py": SOURCES.format(change=change),
     }  # fmt: skip
     for file, text in texts.items():
@@ -129,12 +130,12 @@ def request(name, last=LAST, policies=DEFAULT, **changes):
 def turned(tmp_path_factory):
     """A history whose concept turns round on `CHANGE`, and what it gives; fits are counted."""
     workspace = make_workspace(tmp_path_factory.mktemp("turned"), "turned", change=CHANGE)
-    counted, fit = [], folding.fit_candidate
-    folding.fit_candidate = lambda *args: counted.append(1) or fit(*args)
+    counted, fit = [], fold_work.fit_candidate
+    fold_work.fit_candidate = lambda *args: counted.append(1) or fit(*args)
     try:
         result = run_backtest(workspace, request("turned"))
     finally:
-        folding.fit_candidate = fit
+        fold_work.fit_candidate = fit
     yield SimpleNamespace(workspace=workspace, result=result, counted=len(counted))
     engine_of(workspace.settings.database_url).dispose()
 
@@ -233,12 +234,12 @@ def test_report_has_table_plot_page_and_files(steady_history):
 
 def test_labels_that_come_late_are_used_only_once_they_are_there(tmp_path):
     """With labels six days late, the same change is noticed about six days later, and no fit sees a late label."""
-    last = "2026-03-05"
-    workspace = make_workspace(tmp_path, "late", change=CHANGE, delay="6d", last="2026-03-12")
-    asked = request("late", last, ("performance",))
+    parts = {"window": "32d", "validation": "7d", "test": "14d", "delay": "6d"}
+    workspace = make_workspace(tmp_path, "late", change=CHANGE, last="2026-03-12", **parts)
+    asked = replace(request("late", "2026-03-03", ("performance",)), first="2026-02-03")
     model = workspace.model("late")
     history, first = read_history(workspace, model, asked, choose_candidate(workspace, model, asked))
-    day = first + 10
+    day = first + 5
     unknown = ~history.is_known(np.arange(len(history.event)), day)
     assert unknown[history.offsets[day - 6] : history.offsets[day]].all()
     wrong = np.where(unknown, 1 - history.label, history.label)

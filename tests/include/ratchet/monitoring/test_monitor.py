@@ -1,0 +1,208 @@
+"""A trained model, watched day by day while its world stays as it is or changes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from include.ratchet.data.blobs import open_blobs
+from include.ratchet.monitoring import monitor, store
+from include.ratchet.monitoring.profile import ProfileTable
+from include.ratchet.monitoring.reference import read_reference
+from include.ratchet.monitoring.report import NUMBERS, PAGE, draw_report, report_path
+from include.ratchet.registry import ledger
+from include.ratchet.registry.ledger import Entry
+from tests.include.ratchet.monitoring.watched import KEY, NAME, kinds
+
+# The life of a model, as in pipeline/test_life.py; arithmetic of our own may not warn.
+pytestmark = pytest.mark.filterwarnings("default", "error::RuntimeWarning")
+LATE = timedelta(hours=36)
+"""Labels of a day are known a day after it."""
+
+
+def requests(watched):
+    return [row for row in ledger.history(KEY, watched.workspace.settings) if row.kind == "request"]
+
+
+def test_reference_counts_every_row_of_the_snapshot_and_every_test_day(watched):
+    workspace = watched.workspace
+    found = read_reference(workspace.settings, workspace.model(NAME), KEY, 1)
+    assert found.features.columns == ("shop", "price", "shop_return_rate_7d")
+    assert found.features.counts.sum(axis=2).max() == 400
+    assert len(found.scores.partitions) == 34  # of the 35 before the training; labels of the last came too late
+    assert sum(found.importance.values()) == pytest.approx(1)
+    assert found.importance["price"] > found.importance["shop_return_rate_7d"]
+    assert np.nanmean(found.numbers["metric"]) == pytest.approx(np.nanmean(found.numbers["estimate"]), abs=0.03)
+    again = read_reference(workspace.settings, workspace.model(NAME), KEY, 1)
+    assert (again.features.counts == found.features.counts).all()
+    assert again.bins == found.bins
+
+
+def test_quiet_weeks_raise_nothing(watched):
+    judged = watched.live("2026-03-01", "2026-03-18")
+    assert [one.decision.outcome for one in judged] == ["none"] * 18
+    assert requests(watched) == []
+    assert store.read_incidents(KEY, watched.workspace.settings) == ()
+    assert judged[-1].look.rows == 400
+    assert {"drift", "prediction", "performance", "estimate", "label"} <= judged[-1].look.judged
+
+
+def test_looking_twice_is_looking_once(watched):
+    first = watched.live("2026-03-01", "2026-03-03")[-1].look
+    table = ProfileTable(watched.workspace.settings, NAME)
+    rows = table.row_counts()
+    assert watched.watch("2026-03-03").look == first
+    assert table.row_counts() == rows
+
+
+def test_unit_change_is_seen_at_once_and_asks_for_one_retraining(watched):
+    watched.change(d2026_03_05={"unit": 100.0})
+    judged = watched.live("2026-03-03", "2026-03-12")
+    outcomes = [one.decision.outcome for one in judged]
+    assert outcomes[:2] == ["none", "none"]
+    assert "drift" in kinds(judged[2].look)
+    assert outcomes[2:4] == ["alert", "alert"]
+    assert outcomes[4] == "retrain"
+    assert {*outcomes[5:]} == {"wait"}
+    (request,) = requests(watched)
+    assert "drift" in request.details["cause"]
+    assert request.details["window"] == ["2026-03-05T00:00:00+00:00", "2026-03-08T00:00:00+00:00"]
+    assert any("price" in words for words in request.details["signals"])
+    assert request.as_of == judged[4].look.as_of
+    assert [one.idempotency_key for one in ledger.pending_requests(KEY, watched.workspace.settings)] == [
+        request.idempotency_key
+    ]
+
+
+def test_incident_is_told_when_it_opens_changes_and_closes(watched):
+    watched.change(d2026_03_02={"nulls": 0.5}, d2026_03_04={"nulls": 0.0})
+    judged = watched.live("2026-03-01", "2026-03-12")
+    told = [(one.look.partition, one.incident.event) for one in judged if one.incident and one.incident.event != "kept"]
+    assert told[0] == ("2026-03-02", "opened")
+    assert told[-1][1] == "closed"
+    assert len([event for _, event in told if event == "opened"]) == 1
+    (incident,) = store.read_incidents(KEY, watched.workspace.settings)
+    assert not incident.is_open
+    assert "quality" in incident.kinds
+    assert "price" in judged[1].incident.words
+    assert "nulls" in judged[1].incident.words
+
+
+def test_concept_change_shows_in_the_metric_and_not_in_the_inputs(watched):
+    watched.change(d2026_03_03={"concept": True})
+    judged = watched.live("2026-03-01", "2026-03-16", late=LATE)
+    found = [kinds(one.look) for one in judged]
+    assert all("drift" not in one for one in found[:4])
+    seen = next(i for i, one in enumerate(found) if "performance" in one)
+    assert seen <= 8
+    assert "retrain" in [one.decision.outcome for one in judged]
+    last = store.read_look(KEY, "2026-03-14", watched.workspace.settings).numbers
+    assert last["metric"] < 0.5 < last["estimate"]
+
+
+def test_labels_that_come_late_are_counted_into_their_day(watched):
+    watched.live("2026-03-01", "2026-03-02")
+    settings = watched.workspace.settings
+    assert store.read_look(KEY, "2026-03-01", settings).maturity > 0
+    assert store.read_look(KEY, "2026-03-02", settings).maturity == 0
+    watched.live("2026-03-03", "2026-03-03")
+    found = store.read_look(KEY, "2026-03-02", settings)
+    assert found.maturity == 1
+    assert found.numbers["labelled"] == 400
+    assert "metric" in found.numbers
+
+
+def test_silence_is_a_signal(watched):
+    watched.live("2026-03-01", "2026-03-04")
+    judged = watched.watch("2026-03-05")
+    assert judged.look.rows == 0
+    assert kinds(judged.look) == {"service"}
+    assert "no records at all" in judged.look.fired[0].words
+    assert judged.decision.outcome == "alert"
+
+
+def test_unseen_values_are_a_fault_of_the_data(watched):
+    watched.change(d2026_03_02={"new_shop": 0.2})
+    found = watched.live("2026-03-01", "2026-03-02")[-1].look
+    assert any(one.kind == "quality" and one.subject == "shop" and "unseen" in one.words for one in found.fired)
+
+
+def test_backfill_asks_nothing_and_opens_nothing(watched):
+    watched.change(d2026_03_02={"unit": 100.0})
+    for day in range(1, 8):
+        name = f"2026-03-{day:02d}"
+        watched.land([name])
+        done = watched.watch(name, is_backfill=True)
+    assert done.decision.outcome == "retrain"
+    assert "history" in done.done
+    assert requests(watched) == []
+    assert store.read_incidents(KEY, watched.workspace.settings) == ()
+
+
+def test_history_that_is_looked_at_again_does_not_act(watched):
+    watched.change(d2026_03_03={"unit": 100.0})
+    watched.live("2026-03-01", "2026-03-06")
+    assert len(requests(watched)) == 1
+    again = watched.watch("2026-03-05")
+    assert "history" in again.done
+    assert len(requests(watched)) == 1
+
+
+def test_retraining_that_did_not_help_calls_for_people(watched):
+    watched.change(d2026_03_02={"unit": 100.0})
+    watched.live("2026-03-01", "2026-03-05")
+    (request,) = requests(watched)
+    settings = watched.workspace.settings
+    verdict = Entry(
+        KEY, "verdict", "verdict:a", "a test", "reject: worse", datetime(2026, 3, 6, tzinfo=UTC), 2,
+        datetime(2026, 3, 6, tzinfo=UTC), {"answers": [request.idempotency_key]},
+    )  # fmt: skip
+    ledger.record(verdict, settings)
+    judged = watched.live("2026-03-06", "2026-03-07")
+    assert [one.decision.outcome for one in judged] == ["escalate", "escalate"]
+    assert [one.incident.worst if one.incident else None for one in judged] == ["escalate", None]
+    assert len(requests(watched)) == 1
+
+
+def test_revert_brings_the_previous_champion_back(watched):
+    watched.configure("monitoring: {policy: {drift: revert}}")
+    settings = watched.workspace.settings
+    again = Entry(KEY, "promotion", "promotion:2", "a test", "better", datetime(2026, 3, 1, tzinfo=UTC), 1, None)
+    with pytest.raises(Exception, match="champion"):
+        ledger.move_champion(again, 5, settings)
+    watched.change(d2026_03_02={"unit": 100.0})
+    judged = watched.live("2026-03-01", "2026-03-04")
+    assert judged[-1].decision.outcome == "revert"
+    assert "nothing" in judged[-1].done  # there is no previous version
+
+
+def test_report_of_what_moved_is_drawn_and_kept(watched):
+    watched.change(d2026_03_02={"unit": 100.0})
+    look = watched.live("2026-03-01", "2026-03-02")[-1].look
+    settings = watched.workspace.settings
+    path = draw_report(settings, watched.workspace.model(NAME), look)
+    assert path == report_path(KEY, "2026-03-02", PAGE)
+    blobs = open_blobs(settings)
+    page = blobs.get(path)
+    assert page.startswith(b"\n    <!DOCTYPE html>") or b"<!DOCTYPE html>" in page[:100]
+    assert b"src=http" not in page.replace(b'"', b"")  # complete in itself
+    numbers = json.loads(blobs.get(report_path(KEY, "2026-03-02", NUMBERS)))
+    assert numbers["evidently"]["metrics"]
+    assert any("price" in one["words"] for one in numbers["signals"])
+
+
+def test_trailing_reference_takes_the_days_before(watched):
+    watched.configure("monitoring: {window: 3, reference: {kind: trailing, length: 10d}}")
+    watched.change(d2026_03_01={"unit": 100.0})
+    judged = watched.live("2026-03-01", "2026-03-16")
+    assert "drift" not in kinds(judged[-1].look)
+    assert "drift" in judged[-1].look.judged
+
+
+def test_model_without_a_champion_is_seen_and_not_judged(watched):
+    workspace = watched.workspace
+    assert monitor.keys_of(workspace.settings, "nobody")[0].segment == "all"
+    assert monitor.judge(workspace, KEY, "2026-03-09") is None
