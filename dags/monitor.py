@@ -19,7 +19,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 
 from include.ratchet.orchestration import monitors
 from include.ratchet.orchestration.assets import MONITOR, dag_id, requests_asset, retraining_asset, tags
-from include.ratchet.orchestration.links import DRIFT
+from include.ratchet.orchestration.links import DRIFT, TRAINING
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.spec import ModelSpec
@@ -52,7 +52,7 @@ def build(spec: ModelSpec) -> None:
         judged = step(monitors.judge)(spec.name, compared)
         step(monitors.report, links=(DRIFT,))(spec.name, judged)
         # Beside the report: a retraining does not wait for a drawing, and goes on if that fails.
-        step(monitors.act, outlets=[retraining_asset(spec.name)])(spec.name, judged)
+        step(monitors.act, outlets=[retraining_asset(spec.name)], links=(TRAINING,))(spec.name, judged)
 
     monitor()
 

@@ -22,7 +22,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 from include.ratchet.orchestration import steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
 from include.ratchet.orchestration.callbacks import deadline
-from include.ratchet.orchestration.links import DOCS, VERSION_LINKS
+from include.ratchet.orchestration.links import CAUSE, DOCS, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import ask_approval, step
 from include.ratchet.spec import NIGHTLY, ModelSpec
@@ -68,7 +68,7 @@ def build(spec: ModelSpec) -> None:
             registered = measured >> step(steps.register, links=VERSION_LINKS)(request)
             registered >> step(steps.decide, links=VERSION_LINKS)(request)
 
-        request = step(steps.plan_training)(spec.name)
+        request = step(steps.plan_training, links=(CAUSE,))(spec.name)
         approval = _ask_approval(spec) if spec.gates.approval.required else None
         promote = step(steps.promote, outlets=[champion_asset(spec.name)], links=VERSION_LINKS)
         promoted = promote(request, approval and approval.output)

@@ -8,13 +8,13 @@ from datetime import date
 from difflib import get_close_matches
 
 from include.ratchet.monitoring.backtest_looks import Looks
-from include.ratchet.monitoring.fold_work import Contest
+from include.ratchet.monitoring.fold_work import Fit
 from include.ratchet.monitoring.folds import Folds
 from include.ratchet.monitoring.policy import PastRequest, decide
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.spec import ModelSpec
 from include.ratchet.spec.monitoring import PolicySpec, SignalKind
-from include.ratchet.spec.training import LOWER_IS_BETTER, GatesSpec
+from include.ratchet.spec.training import LOWER_IS_BETTER
 
 ADAPTIVE: dict[str, frozenset[SignalKind]] = {
     "drift": frozenset({"drift"}),
@@ -66,7 +66,7 @@ def read_policy(name: str) -> str:
 def replay(name: str, folds: Folds, looks: Looks, served: range) -> Run:
     """Live through the days under one policy."""
     spec, kinds = folds.history.spec, ADAPTIVE.get(name, frozenset())
-    acting, lower_is_better = _policy_of(spec, kinds), spec.metric in LOWER_IS_BETTER
+    acting = _policy_of(spec, kinds)
     champion, is_wanted = served.start, False
     champions: list[int] = []
     fits, refused, asked = [served.start], list[int](), list[int]()
@@ -77,9 +77,10 @@ def replay(name: str, folds: Folds, looks: Looks, served: range) -> Run:
         local = folds.history.days[day].start.astimezone(spec.zone).date()
         if day > served.start and (is_wanted or _is_due(name, day - served.start, local)):
             asked.append(day)
-            if folds.fit(day) is not None:
+            fit = folds.fit(day)
+            if fit is not None:
                 fits.append(day)
-                if _may_follow(spec.gates, folds.compare(day, champion), lower_is_better=lower_is_better):
+                if _may_follow(folds, fit, champion):
                     champion = day
                 else:
                     refused.append(day)
@@ -98,14 +99,16 @@ def replay(name: str, folds: Folds, looks: Looks, served: range) -> Run:
     return Run(name, tuple(champions), tuple(fits), tuple(refused), tuple(asked), alarms, escalations)
 
 
-def _may_follow(gates: GatesSpec, contest: Contest, *, lower_is_better: bool) -> bool:
+def _may_follow(folds: Folds, fit: Fit, champion: int) -> bool:
     """The gates that most often decide: versus the champion, above a constant, and the minimum metric."""
-    gain, least = contest.over_champion, gates.min_metric
+    spec = folds.history.spec
+    gates, least, gain = spec.gates, spec.gates.min_metric, folds.compare(fit, champion)
     if gain.low <= 0 if gates.versus_champion == "superior" else gain.low < -gates.margin:
         return False
-    if contest.over_dummy.low <= gates.beats_baseline:
+    if folds.compare(fit, None).low <= gates.beats_baseline:
         return False
-    return least is None or (contest.metric.high <= least if lower_is_better else contest.metric.low >= least)
+    found = folds.measure(fit)
+    return least is None or (found.high <= least if spec.metric in LOWER_IS_BETTER else found.low >= least)
 
 
 def _policy_of(spec: ModelSpec, kinds: frozenset[SignalKind]) -> PolicySpec:

@@ -13,10 +13,13 @@ from include.ratchet.monitoring import drift
 from include.ratchet.monitoring.binning import Bins
 from include.ratchet.monitoring.drift import Floats, Normal
 from include.ratchet.monitoring.signals import Signal
+from include.ratchet.monitoring.statistics import likelihood_ratio
 from include.ratchet.spec.monitoring import MonitoringSpec
 
 _COMMON = 0.9
 """Share of a bin among a column's values from which on it is no news that a day has no other."""
+_BROKEN = 2.0
+"""Stability index from which on numbers have not drifted but broken, as by another unit; a shift of 1.5 sd has it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def find_score_drift(spec: MonitoringSpec, normal: Normal, window: Window) -> li
 
 
 def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: Mapping[str, Bins]) -> list[Signal]:
-    """What is broken on the newest day: nulls, unseen values, columns with one value only.
+    """What is broken on the newest day: nulls, unseen values, columns with one value only or far from all they had.
 
     Args:
         spec: the thresholds.
@@ -102,6 +105,7 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
     signals = []
     newest = window.counts[-1]
     by_day, usual, today = _shares(reference), _shares(reference.sum(axis=0)), _shares(newest)
+    apart = _index(reference.sum(axis=0)[:, :-1], newest[:, :-1])
     for position, name in enumerate(window.columns):
         rows, size = newest[position].sum(), len(bins[name])
         if rows < spec.min_rows:
@@ -123,7 +127,21 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
                 "quality", name, "share of one value", 1.0, most, None, 1, is_news,
                 f"{name}: all rows are alike, which they were on no day of the reference",
             ))  # fmt: skip
+        elif bins[name].kind == "number" and apart[position] >= _BROKEN:
+            own = reference[:, position, : size - 1]
+            limit = max(_BROKEN, float(np.nanmax(_index(own.sum(axis=0), own))))
+            signals.append(Signal(
+                "quality", name, "stability index", float(apart[position]), limit, None, 1, apart[position] > limit,
+                f"{name}: hardly a number is where the reference has them (index {apart[position]:.1f})",
+            ))  # fmt: skip
     return signals
+
+
+def _index(reference: Floats, current: Floats) -> Floats:
+    """How far counts are from a reference's, as `drift.Change.effect` has it before what days explain; nan of none."""
+    rows, known = current.sum(axis=-1), reference.sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(likelihood_ratio(reference, current) * (1 / rows + 1 / known), np.float64)
 
 
 def _shares(counts: Floats) -> Floats:

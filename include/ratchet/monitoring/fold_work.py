@@ -18,11 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.ratchet.errors import TooFewRowsError
-from include.ratchet.evaluation.intervals import Bootstrap, Interval
+from include.ratchet.evaluation.intervals import Bootstrap
 from include.ratchet.spec import Model, ModelSpec, Partition
-from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.fit import Candidate, fit_candidate, predict, steady
-from include.ratchet.training.metrics import prepare
+from include.ratchet.training.metrics import Floats, prepare
 from include.ratchet.training.split import Rows, split_rows
 
 if TYPE_CHECKING:
@@ -110,22 +109,13 @@ class Fit:
     test: Rows = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Contest:
-    """A fit on its own test rows, beside an older one and beside a constant; a gain above 0 is better."""
-
-    metric: Interval
-    over_champion: Interval
-    over_dummy: Interval
-
-
 def instant(moment: datetime) -> np.datetime64:
     """A UTC instant as columns hold it."""
     return np.datetime64(moment.replace(tzinfo=None), "us")
 
 
 def path_of(folder: str, *numbers: int) -> str:
-    """The history without numbers, a fit by its day, scores by fit and day."""
+    """The history without numbers, a fit by its day, scores by fit and block."""
     name = "-".join(str(number) for number in numbers) or "history"
     return f"{folder}/{name}.{'npy' if len(numbers) == 2 else 'joblib'}"
 
@@ -153,7 +143,7 @@ def make_fit(folder: str, day: int) -> tuple[Fit | None, list[int]]:
     joblib.dump(estimator, path_of(folder, day))
     test = seen[split.test]
     days = [*np.unique(history.days_of(test)).tolist(), *range(day, min(day + AHEAD_DAYS, len(history.days)))]
-    score_days(folder, day, estimator, days)
+    score_days(folder, day, estimator, days, 0)
     return Fit(day, len(learned), seconds, _dummy(history, seen[split.development]), test), days
 
 
@@ -163,34 +153,33 @@ def _dummy(history: History, rows: Rows) -> tuple[float, ...]:
     return tuple((np.bincount(history.codes[rows], minlength=len(history.classes)) / len(rows)).tolist())
 
 
-def score_days(folder: str, fit: int, estimator: Any, days: Sequence[int]) -> None:
-    """Score days with a fit, a block at a time."""
+def score_days(folder: str, fit: int, estimator: Any, days: Sequence[int], block: int) -> None:
+    """Score days with a fit into one file: a file for each day would cost more than the scores."""
     history = open_history(folder)
+    parts = []
     for start in range(0, len(days), BLOCK_DAYS):
-        block = days[start : start + BLOCK_DAYS]
-        rows = np.concatenate([history.rows_of(day) for day in block])
+        rows = np.concatenate([history.rows_of(day) for day in days[start : start + BLOCK_DAYS]])
         if len(rows):
             with steady(history.model):
-                found = predict(estimator, history.features.iloc[rows], history.spec.task, history.classes)
-        else:
-            found = np.zeros(0)
-        ends = np.cumsum([len(history.rows_of(day)) for day in block])[:-1]
-        for day, part in zip(block, np.split(found, ends), strict=True):
-            np.save(path_of(folder, fit, day), part)
+                parts.append(predict(estimator, history.features.iloc[rows], history.spec.task, history.classes))
+    np.save(path_of(folder, fit, block), np.concatenate(parts) if parts else np.zeros(0))
 
 
-def contest(folder: str, fit: Fit, old: int) -> Contest:
-    """Paired intervals on a fit's test rows."""
-    history = open_history(folder)
-    spec, day_of, label = history.spec, history.days_of(fit.test), history.codes[fit.test]
-    places = [(day, fit.test[day_of == day] - history.offsets[day]) for day in np.unique(day_of)]
-    scores = [np.concatenate([np.load(path_of(folder, one, day))[rows] for day, rows in places])
-              for one in (fit.day, old)]  # fmt: skip
-    constant = np.tile(fit.dummy, (len(label), 1))
-    rivals = [*scores, constant if history.classes is not None else constant[:, 0]]
-    measures = [prepare(spec.metric, label, each, threshold=spec.evaluation.threshold) for each in rivals]
-    bootstrap = Bootstrap(len(label), history.resamples, spec.evaluation.confidence, spec.training.seed)
-    point, drawn = bootstrap.draws(measures)
-    sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
-    gains = [bootstrap.interval(sign * (point[0] - point[i]), sign * (drawn[0] - drawn[i])) for i in (1, 2)]
-    return Contest(bootstrap.interval(point[0], drawn[0]), *gains)
+def draw(history: History, fit: Fit, scores: Floats | None) -> tuple[float, Floats]:
+    """The metric of some scores of a fit's test rows, or of the constant, and of its resamples (n_resamples,).
+
+    Resamples of the same fit are the same for all scores, so that their differences are paired.
+    """
+    spec, label = history.spec, history.codes[fit.test]
+    if scores is None:
+        constant = np.tile(fit.dummy, (len(label), 1))
+        scores = constant if history.classes is not None else constant[:, 0]
+    measure = prepare(spec.metric, label, scores, threshold=spec.evaluation.threshold)
+    point, drawn = bootstrap_of(history, fit).draws([measure])
+    return float(point[0]), drawn[0]
+
+
+def bootstrap_of(history: History, fit: Fit) -> Bootstrap:
+    """Resamples of a fit's test rows."""
+    spec = history.spec
+    return Bootstrap(len(fit.test), history.resamples, spec.evaluation.confidence, spec.training.seed)

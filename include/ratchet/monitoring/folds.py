@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,25 @@ import joblib
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
-from include.ratchet.errors import TooFewRowsError
+from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.monitoring.fold_work import (
     BLOCK_DAYS,
-    Contest,
     Fit,
     History,
-    contest,
+    bootstrap_of,
+    draw,
     make_fit,
     open_history,
     path_of,
     score_days,
 )
 from include.ratchet.monitoring.outcomes import measure
+from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats
+from include.ratchet.training.split import Rows
 
-_CACHED = 4096
-"""Scores of one fit on one day that are held in memory, 30 MB of the flights."""
+_CACHED = 128
+"""Files of scores that are held in memory, each of some 35 days: 30 MB of the flights."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -52,10 +54,11 @@ class Folds:
         self.history, self._folder, self._workers = history, str(folder), workers
         self._has_pool = False
         self._fits: dict[int, Fit | None] = {}
-        self._contests: dict[tuple[int, int], Contest] = {}
-        self._scored: set[tuple[int, int]] = set()
+        self._drawn: dict[tuple[int, int | None], tuple[float, Floats]] = {}
+        self._places: dict[tuple[int, int], tuple[int, slice]] = {}
+        self._blocks: dict[int, int] = {}
         self._metrics: dict[tuple[int, int], float] = {}
-        self._read = lru_cache(_CACHED)(lambda fit, day: np.load(path_of(self._folder, fit, day)))
+        self._read = lru_cache(_CACHED)(lambda fit, block: np.load(path_of(self._folder, fit, block)))
 
     @property
     def fitted(self) -> int:
@@ -65,26 +68,20 @@ class Folds:
     @property
     def scored(self) -> int:
         """How many times a fit has scored a day."""
-        return len(self._scored)
+        return len(self._places)
 
     def prepare(self, days: Iterable[int], progress: Progress) -> None:
-        """Fit as of many days and compare each fit with the one before, side by side."""
+        """Fit as of many days, side by side."""
         missing = [day for day in days if day not in self._fits]
-        for done, (fit, scored) in enumerate(self._spread(make_fit, missing), start=1):
+        for done, (fit, scored) in enumerate(self._fit_all(missing), start=1):
             self._keep(missing[done - 1], fit, scored)
             progress("fit", done, len(missing))
-        there = [day for day in missing if self._fits[day] is not None]
-        pairs = [(new, old) for old, new in pairwise(there)]
-        calls = [(self._ready(new, old), old) for new, old in pairs]
-        for done, found in enumerate(self._spread(contest, *zip(*calls, strict=True)), start=1) if calls else ():
-            self._contests[pairs[done - 1]] = found
-            progress("compare", done, len(pairs))
 
     def close(self) -> None:
         """End the processes, which would wait for more work for minutes, each with the history in its memory."""
         open_history.cache_clear()
         if self._has_pool:
-            get_reusable_executor().shutdown(kill_workers=True)
+            get_reusable_executor().shutdown(wait=True)
 
     def fit(self, day: int) -> Fit | None:
         """The fit as of a day's beginning; None where there was too little to learn from."""
@@ -99,7 +96,8 @@ class Folds:
     def scores(self, fit: int, day: int) -> Floats:
         """Of a day's rows: (n_rows,), or (n_rows, n_classes)."""
         self._need(fit, [day])
-        found: Floats = self._read(fit, day)
+        block, part = self._places[fit, day]
+        found: Floats = self._read(fit, block)[part]
         return found
 
     def metric(self, fit: int, day: int) -> float:
@@ -117,48 +115,63 @@ class Folds:
             return self.metric(fit, day)
         return measure(self.history.spec, self.history.codes[rows[is_known]], self.scores(fit, day)[is_known])
 
-    def compare(self, new: int, old: int) -> Contest:
-        """One fit beside another on the former's test rows.
+    def measure(self, fit: Fit) -> Interval:
+        """The metric on a fit's test rows."""
+        point, drawn = self._draw(fit, [fit.day])[0]
+        return bootstrap_of(self.history, fit).interval(point, drawn)
 
-        Raises:
-            TooFewRowsError: there is no fit as of the day.
-        """
-        if (new, old) not in self._contests:
-            self._contests[new, old] = contest(self._folder, self._ready(new, old), old)
-        return self._contests[new, old]
+    def compare(self, fit: Fit, rival: int | None) -> Interval:
+        """A fit's paired gain, above 0 is better, on its test rows over another day's fit, or over a constant."""
+        sign = -1.0 if self.history.spec.metric in LOWER_IS_BETTER else 1.0
+        (own, owns), (other, others) = self._draw(fit, [fit.day, rival])
+        return bootstrap_of(self.history, fit).interval(sign * (own - other), sign * (owns - others))
 
-    def _ready(self, new: int, old: int) -> Fit:
-        """A fit whose test rows an older one has scored as well."""
-        fit = self.fit(new)
-        if fit is None:
-            message = f"{self.history.spec.name}: no fit as of {self.history.days[new].key}; expected rows to fit on"
-            raise TooFewRowsError(message)
-        self._need(old, np.unique(self.history.days_of(fit.test)).tolist())
-        return fit
+    def _draw(self, fit: Fit, rivals: Sequence[int | None]) -> list[tuple[float, Floats]]:
+        """The metric of each rival on a fit's test rows, and its resamples."""
+        missing = [rival for rival in rivals if (fit.day, rival) not in self._drawn]
+        scores = [None if rival is None else self._scores_of(rival, fit.test) for rival in missing]
+        # Unlike fits, sums over resamples do without the interpreter's lock.
+        with ThreadPoolExecutor(max(1, min(self._workers, len(missing)))) as pool:
+            found = pool.map(lambda each: draw(self.history, fit, each), scores)
+            self._drawn |= zip([(fit.day, rival) for rival in missing], found, strict=True)
+        return [self._drawn[fit.day, rival] for rival in rivals]
+
+    def _scores_of(self, fit: int, rows: Rows) -> Floats:
+        of_day = self.history.days_of(rows)
+        days = np.unique(of_day).tolist()
+        self._need(fit, days)
+        return np.concatenate([self.scores(fit, day)[rows[of_day == day] - self.history.offsets[day]] for day in days])
 
     def _keep(self, day: int, fit: Fit | None, scored: Sequence[int]) -> None:
         self._fits[day] = fit
-        self._scored.update((day, one) for one in scored)
+        if fit is not None:
+            self._place(day, scored)
+
+    def _place(self, fit: int, days: Sequence[int]) -> None:
+        """Note where the newest block of a fit's scores has each day."""
+        block = self._blocks[fit] = self._blocks.get(fit, -1) + 1
+        ends = np.cumsum([len(self.history.rows_of(day)) for day in days]).tolist()
+        for day, start, end in zip(days, [0, *ends], ends, strict=False):
+            self._places[fit, day] = (block, slice(start, end))
 
     def _need(self, fit: int, days: Sequence[int]) -> None:
         """Score what is missing of some days, and of those that will be asked for next."""
-        missing = [day for day in days if (fit, day) not in self._scored]
+        missing = [day for day in days if (fit, day) not in self._places]
         if not missing:
             return
         block = range(max(missing) + 1, min(max(missing) + BLOCK_DAYS, len(self.history.days)))
-        more = [day for day in block if (fit, day) not in self._scored] if len(days) == 1 else []
-        score_days(self._folder, fit, self.estimator(fit), [*missing, *more])
-        self._scored.update((fit, day) for day in (*missing, *more))
+        more = [day for day in block if (fit, day) not in self._places] if len(days) == 1 else []
+        score_days(self._folder, fit, self.estimator(fit), [*missing, *more], self._blocks.get(fit, -1) + 1)
+        self._place(fit, [*missing, *more])
 
-    def _spread(self, work: Callable[..., Any], *columns: Sequence[Any]) -> Iterator[Any]:
-        """Results of some work in the order of its arguments, made in processes where that is worth their start."""
-        calls = list(zip(*columns, strict=True))
-        if self._workers < 2 or len(calls) < 2 * self._workers:
-            yield from (work(self._folder, *call) for call in calls)
+    def _fit_all(self, days: Sequence[int]) -> Iterator[tuple[Fit | None, list[int]]]:
+        """Fits in the order of their days, made in processes where that is worth their start."""
+        if self._workers < 2 or len(days) < 2 * self._workers:
+            yield from (make_fit(self._folder, day) for day in days)
             return
         self._has_pool = True
         pool = joblib.Parallel(self._workers, return_as="generator", pre_dispatch="4 * n_jobs")
-        yield from pool(joblib.delayed(work)(self._folder, *call) for call in calls)
+        yield from pool(joblib.delayed(make_fit)(self._folder, day) for day in days)
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from include.ratchet.data.records import RecordTable
 from include.ratchet.monitoring import store
 from include.ratchet.monitoring.compare import compare as compare_looks
 from include.ratchet.monitoring.incidents import Incident, follow
-from include.ratchet.monitoring.observe import observe, observe_labels
+from include.ratchet.monitoring.observe import observe, observe_labels, records_of
 from include.ratchet.monitoring.policy import Decision, PastRequest, decide
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.pipeline.workspace import Workspace
@@ -61,6 +62,13 @@ def keys_of(settings: Settings, model: str) -> tuple[ModelKey, ...]:
     with engine_of(settings.database_url).connect() as connection:
         found = sorted(connection.execute(query).scalars())
     return tuple(ModelKey(model, segment) for segment in found) or (ModelKey(model),)
+
+
+def has_records(workspace: Workspace, model: str, partition: str) -> bool:
+    """Whether the model had answered anything by the end of a partition."""
+    one = workspace.model(model)
+    table = RecordTable(workspace.settings, one, records_of(workspace.settings, one))
+    return any(key <= partition for key in table.row_counts())
 
 
 def batches_of(keys: Sequence[ModelKey]) -> list[list[str]]:

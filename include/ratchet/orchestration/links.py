@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink, get_current_context
 
+from include.ratchet.orchestration.assets import TRAIN, dag_id
 from include.ratchet.spec import ModelKey, ModelSpec
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from include.ratchet.validation import ValidationReport
 
 DOCS, VERSION, CARD, DRIFT = "Data Docs", "Model version", "Model card", "Drift report"
+TRAINING, CAUSE = "Training", "What asked for it"
 VERSION_LINKS = (VERSION, CARD)
 
 
@@ -93,6 +95,16 @@ def link_version(version: Version, settings: Settings) -> None:
 def link_drift(key: ModelKey, partition: str, settings: Settings) -> None:
     """Link the running task to the report of what moved."""
     _leave(DRIFT, f"{_base(settings)}/drift/{key.slug}/{quote(partition)}/")
+
+
+def link_training(model: str, settings: Settings) -> None:
+    """Link the running task to the training that it asked for."""
+    _leave(TRAINING, f"{urlsplit(settings.airflow_url).path.rstrip('/')}/dags/{dag_id(TRAIN, model)}/runs")
+
+
+def link_cause(address: str) -> None:
+    """Link the running task to the run that asked for it."""
+    _leave(CAUSE, address)
 
 
 def _base(settings: Settings) -> str:

@@ -14,7 +14,7 @@ from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import retraining_asset
-from include.ratchet.orchestration.links import link_drift
+from include.ratchet.orchestration.links import link_drift, link_training
 from include.ratchet.orchestration.steps import open_workspace
 
 if TYPE_CHECKING:
@@ -33,14 +33,17 @@ def plan(model: str) -> list[Json]:
     """Which partitions to look at, as of when, and how many model keys a task takes.
 
     By its schedule the partition that has just ended, also if nothing was recorded in it; by an event the one that the
-    event is about; by the form a range.
+    event is about; by the form a range. Skipped until the model has answered something.
     """
-    from include.ratchet.monitoring.monitor import batches_of, keys_of
+    from include.ratchet.monitoring.monitor import batches_of, has_records, keys_of
     from include.ratchet.spec import partition_of, partitions_between
 
     workspace, params = open_workspace(), get_current_context()["params"]
     spec = workspace.model(model).spec
     first, now = _newest(spec)
+    if not has_records(workspace, model, params.get("last") or params.get("first") or first):
+        message = f"{model} has answered nothing yet, so there is nothing to watch"
+        raise AirflowSkipException(message)
     if params.get("first"):
         last = partition_of(spec, params.get("last") or params["first"])
         days = list(partitions_between(spec, partition_of(spec, params["first"]), last))
@@ -146,6 +149,7 @@ def act(model: str, judged: Sequence[Json]) -> Iterator[Metadata]:
     if not requests:
         message = "no retraining was asked for"
         raise AirflowSkipException(message)
+    link_training(model, workspace.settings)
     yield Metadata(retraining_asset(model), extra={"requests": requests[:100]})
 
 

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.orchestration.assets import champion_asset, data_asset
-from include.ratchet.orchestration.links import link_docs, link_version
+from include.ratchet.orchestration.links import link_cause, link_docs, link_version
 from include.ratchet.orchestration.tell import tell_verdict, warn_of_data
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
     kind = str(getattr(run.run_type, "value", run.run_type))
     # A replay of history answers nobody's request of today.
     waiting = () if kind == "backfill" else ledger.pending_requests(key, workspace.settings)
+    if report := next((entry.details["report"] for entry in reversed(waiting) if entry.details.get("report")), None):
+        link_cause(report)
     known = [entry.as_of for entry in waiting if entry.as_of is not None]
     now = context.get("data_interval_end") or (max(known) if known else run.run_after)
     return TrainingRequest(

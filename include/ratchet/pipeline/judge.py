@@ -294,6 +294,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
     return Submission(
         training_id=request.training_id, lineage=lineage, report=report, verdict=verdict, model=folder.need(MODEL),
         form=fitted["format"], example=test.iloc[:5], files=files, reason=request.reason,
+        requests=ledger.read_requests(request.answers, workspace.settings),
     )  # fmt: skip
 
 

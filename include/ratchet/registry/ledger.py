@@ -6,7 +6,7 @@ set to match afterwards. A process killed in between leaves MLflow behind by one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -89,6 +89,12 @@ def find_entry(idempotency_key: str, settings: Settings) -> Entry | None:
     with engine_of(settings.database_url).connect() as connection:
         row = connection.execute(query).mappings().first()
     return _entry(row) if row else None
+
+
+def read_requests(keys: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+    """What some requests to retrain asked for, and why; those that the ledger does not know are left out."""
+    found = [entry for key in keys if (entry := find_entry(key, settings)) is not None]
+    return [{"request": entry.idempotency_key, "reason": entry.reason, **entry.details} for entry in found]
 
 
 def pending_requests(key: ModelKey, settings: Settings) -> tuple[Entry, ...]:

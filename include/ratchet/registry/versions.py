@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version as installed
@@ -59,6 +59,8 @@ class Submission:
     files: Mapping[str, bytes]
     """Further artifacts by path: card, plots, reports."""
     reason: str
+    requests: Sequence[Mapping[str, Any]] = ()
+    """What asked for the training: cause, window and signals of each request, and the run that found them."""
 
 
 def client_of(settings: Settings) -> MlflowClient:
@@ -268,6 +270,7 @@ def _version_tags(submission: Submission) -> dict[str, str]:
         "ratchet.fingerprint": lineage.fingerprint,
         "ratchet.verdict": submission.verdict.outcome,
         "ratchet.reason": submission.reason,
+        "ratchet.requests": json.dumps(list(submission.requests))[:5000],
         "ratchet.format": submission.form,
         "ratchet.as_of": lineage.as_of.isoformat(),
         "ratchet.snapshot": lineage.snapshot,
