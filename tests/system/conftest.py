@@ -24,6 +24,31 @@ from tests.slack import SlackServer
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+CHANGING = '''
+
+_true_flights = flights
+
+
+def flights(partition, as_of):
+    """The flights of a world that `world.json` changes: by day, what became of the scheduled hour."""
+    import json
+    from pathlib import Path
+
+    rows = _true_flights(partition, as_of)
+    changes = [
+        change for day, change in sorted(json.loads(Path(__file__).with_name("world.json").read_text()).items())
+        if day <= partition.key
+    ]
+    if not changes:
+        return rows
+    hour, index = rows["scheduled_hour"], rows.column_names.index("scheduled_hour")
+    turned = pc.subtract(pa.scalar(23, hour.type), hour)
+    stuck = pa.array([12] * rows.num_rows, hour.type)
+    return rows.set_column(index, "scheduled_hour", turned if changes[-1] == "turned" else stuck)
+'''
+"""Appended to the sources of a model whose upstream breaks."""
+
+
 @dataclass
 class Stack:
     """The running stack and ways to drive it."""
@@ -83,6 +108,12 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     quick = {"strategy": "canary", "steps": [50, 100], "min_rows": 300, "min_time": "12h", "margin": 0.5,
              "guards": {"max_shift": 1.0}}  # fmt: skip
     add_model(models, "flight_handed", gates=mild, rollout={**quick, "approval": approval})
+    # Short, so that a retrained version has learned from what changed a week ago.
+    brief = {"window": {"kind": "sliding", "length": "21d"}, "split": {"by": "time", "validation": "2d", "test": "3d"}}
+    add_model(models, "flight_watched", gates=mild, training=brief)
+    (models / "flight_watched" / "world.json").write_text("{}")
+    with (models / "flight_watched" / "sources.py").open("a") as source:
+        source.write(CHANGING)
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))
     }

@@ -27,7 +27,6 @@ from include.ratchet.spec import ModelKey, get_model, partition_of, partitions_b
 from include.ratchet.stack.backfill import backfill_model
 from include.ratchet.stack.client import FINISHED
 from include.ratchet.stack.control import read_status
-from include.ratchet.stack.supervisor import sweep
 
 pytestmark = pytest.mark.system
 
@@ -283,16 +282,3 @@ def test_records_are_kept_scored_and_replayed_in_airflow(stack):
     report = stack.client.xcom(f"replay_{name}", run_id, "replay")
     assert report["is_identical"]
     assert report["what_if"]
-
-
-def test_stopping_leaves_nothing_behind(stack):
-    from include.ratchet.stack.control import stop_stack
-
-    home = stack.layout.home
-    processes = psutil.Process(read_status(home).pid).children(recursive=True)
-    assert len(processes) > 6
-    assert stop_stack(home)
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert alive == []
-    assert sweep(home) == 0
-    assert read_status(home).status == "stopped"

@@ -84,6 +84,7 @@ def run(
     """
     from include.ratchet.pipeline.local import now_at_partition, run_model
     from include.ratchet.pipeline.requests import TrainingRequest, read_instant
+    from include.ratchet.pipeline.updates import choose_base
     from include.ratchet.spec import parse_duration
 
     workspace = open_workspace()
@@ -100,7 +101,7 @@ def run(
         reason=reason,
     )
     with progress_bar() as progress:
-        result = run_model(workspace, found, request, progress)
+        result = run_model(workspace, found, choose_base(workspace, request), progress)
     if as_json:
         emit({
             "version": result.version.number if result.version else None,

@@ -105,7 +105,8 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
     signals = []
     newest = window.counts[-1]
     by_day, usual, today = _shares(reference), _shares(reference.sum(axis=0)), _shares(newest)
-    apart = _index(reference.sum(axis=0)[:, :-1], newest[:, :-1])
+    is_value = np.arange(newest.shape[1]) < np.array([len(bins[name]) - 1 for name in window.columns])[:, None]
+    apart = _index(reference.sum(axis=0) * is_value, newest * is_value)
     for position, name in enumerate(window.columns):
         rows, size = newest[position].sum(), len(bins[name])
         if rows < spec.min_rows:
@@ -119,17 +120,20 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
                 "quality", name, f"share of {what}", share, limit, None, 1, share > limit,
                 f"{name}: {share:.0%} {what}, {usual[position, place]:.0%} in the reference",
             ))  # fmt: skip
-        values = reference[:, position, : size - 1].sum(axis=0)
+        if newest[position, : size - 1].sum() < spec.min_rows:
+            continue
+        own = reference[:, position, : size - 1]
+        values = own.sum(axis=0)
         most = float(values.max() / max(values.sum(), 1))
-        if window.is_alike[position] and newest[position, : size - 1].sum() >= spec.min_rows:
+        if window.is_alike[position]:
             is_news = most < _COMMON and float(by_day[:, position, : size - 1].max()) < 1
             signals.append(Signal(
                 "quality", name, "share of one value", 1.0, most, None, 1, is_news,
                 f"{name}: all rows are alike, which they were on no day of the reference",
             ))  # fmt: skip
         elif bins[name].kind == "number" and apart[position] >= _BROKEN:
-            own = reference[:, position, : size - 1]
-            limit = max(_BROKEN, float(np.nanmax(_index(own.sum(axis=0), own))))
+            # Farther than any day of the reference: numbers that rise from day to day are always far from its whole.
+            limit = float(np.nanmax(_index(values, own), initial=_BROKEN))
             signals.append(Signal(
                 "quality", name, "stability index", float(apart[position]), limit, None, 1, apart[position] > limit,
                 f"{name}: hardly a number is where the reference has them (index {apart[position]:.1f})",

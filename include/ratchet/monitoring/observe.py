@@ -101,12 +101,17 @@ def _read(
         name.startswith(FEATURE) and (with_features or name.removeprefix(FEATURE) in groups))]  # fmt: skip
     rows = read_partitions(delta, [partition.key], wanted)
     chosen = pc.is_in(rows["segment"], pa.array([key.segment for key in keys], pa.string()))
-    return rows.filter(pc.and_kleene(chosen, pc.not_equal(rows["route"], "shadow"))).combine_chunks()
+    return _choose(rows, pc.and_kleene(chosen, pc.not_equal(rows["route"], "shadow"))).combine_chunks()
+
+
+def _choose(rows: pa.Table, mask: Any) -> pa.Table:
+    """Some rows; usually all of them, which are not copied."""
+    return rows if pc.all(pc.fill_null(mask, False), min_count=0).as_py() else rows.filter(mask)
 
 
 def _champion(settings: Settings, key: ModelKey, rows: pa.Table) -> int | None:
     """The version that was the champion on these rows, as they themselves say; without any, the present one."""
-    answered = rows.filter(pc.is_in(rows["route"], pa.array(_ANSWERED)))["version"]
+    answered = rows["version"].filter(pc.is_in(rows["route"], pa.array(_ANSWERED)))
     if len(answered) > answered.null_count:
         return int(pc.mode(answered)[0]["mode"].as_py())
     state = ledger.read_aliases(key, settings).get(CHAMPION)
@@ -124,8 +129,8 @@ def _profile(
         for name, bins in reference.bins.items()
         if name in reference.features.columns
     }
-    own = rows.filter(pc.equal(rows["version"], reference.version))
-    found[SCORE] = profile_column(reference.bins[SCORE], own["score"].combine_chunks())
+    own = rows["score"].filter(pc.equal(rows["version"], reference.version))
+    found[SCORE] = profile_column(reference.bins[SCORE], own.combine_chunks())
     kinds = model.spec.monitoring.descriptors
     described = describe(kinds, {name: [row.get(name) for row in payloads] for name in kinds}) if payloads else {}
     found |= {name: profile_column(reference.bins[name], pa.array(values)) for name, values in described.items()
@@ -149,6 +154,10 @@ def _outcomes(
 ) -> tuple[float, dict[str, float]]:
     """Share of labels that have come, and what the champion's answers were worth; each key counts once."""
     spec = model.spec
+    groups = {FEATURE + name for name in (*spec.evaluation.slices, *spec.evaluation.sensitive)}
+    # Without payloads and features, which would be copied with each choice of rows.
+    rows = rows.select([name for name in rows.column_names if name in groups or (
+        name != "payload" and not name.startswith(FEATURE))])  # fmt: skip
     rows = rows.filter(
         pc.and_kleene(pc.equal(rows["version"], reference.version), pc.fill_null(pc.is_finite(rows["score"]), False))
     )
@@ -168,13 +177,13 @@ def _outcomes(
         is_known[np.flatnonzero(is_known)[codes < 0]] = False
         labels = codes[codes >= 0]
     known = scores[is_known]
-    groups = {name: values[is_known] for name, values in groups_of(model, rows, FEATURE).items()}
+    known_groups = {name: values[is_known] for name, values in groups_of(model, rows, FEATURE).items()}
     numbers = {
         "labelled": float(len(labels)), "metric": measure(spec, labels, known),
         "estimate": expect(spec, scores, reference.calibration),
         "label": float(labels.mean()) if len(labels) and spec.task != "multiclass" else float("nan"),
         "unhelpful_share": len(outcomes.unhelpful) / rows.num_rows,
-        **measure_groups(spec, groups, labels, known),
+        **measure_groups(spec, known_groups, labels, known),
     }  # fmt: skip
     return len(labels) / rows.num_rows, {name: value for name, value in numbers.items() if np.isfinite(value)}
 

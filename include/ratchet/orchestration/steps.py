@@ -242,6 +242,7 @@ def _request(content: Json) -> TrainingRequest:
 def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
     """The run's request, out of its schedule, its form, or the requests that wait in the ledger."""
     from include.ratchet.pipeline.requests import TrainingRequest, newest_cause, read_instant
+    from include.ratchet.pipeline.updates import choose_base
     from include.ratchet.registry import ledger
     from include.ratchet.spec import ModelKey, parse_duration
 
@@ -254,7 +255,7 @@ def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
         link_cause(report)
     known = [entry.as_of for entry in waiting if entry.as_of is not None]
     now = context.get("data_interval_end") or (max(known) if known else run.run_after)
-    return TrainingRequest(
+    asked = TrainingRequest(
         key=key,
         training_id=run.run_id,
         as_of=read_instant(spec, params.get("as_of") or str(now)),
@@ -268,3 +269,4 @@ def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
         is_backfill=kind == "backfill",
         answers=tuple(entry.idempotency_key for entry in waiting),
     )
+    return choose_base(workspace, asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from include.ratchet.pipeline.train import (
     lineage_of,
     load_split,
 )
+from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.aliases import follow
@@ -44,7 +46,7 @@ from include.ratchet.registry.versions import Submission, Version, find_by_train
 from include.ratchet.registry.versions import register as register_version
 from include.ratchet.spec import Model
 from include.ratchet.training.baselines import baseline_scores
-from include.ratchet.training.fit import Candidate, fit_candidate, predict, steady
+from include.ratchet.training.fit import Candidate, predict, steady
 from include.ratchet.training.frames import class_codes, features_frame, label_array
 from include.ratchet.training.learning import learning_curve
 from include.ratchet.training.split import Split
@@ -80,19 +82,19 @@ def fit(workspace: Workspace, request: TrainingRequest) -> dict[str, Any]:
     model, table, split = load_split(workspace, request)
     found = conclude_search(workspace, request)
     frame, label = features_frame(table, feature_names(model)), label_array(table, model.spec)
-    rows, test = split.development, frame.iloc[split.test]
-    fitted = fit_candidate(model, found.best, frame.iloc[rows], label[rows])
+    test = frame.iloc[split.test]
+    make = partial(learn, workspace, request.key, request.base, found.best, table, frame, label, split)
+    fitted = make()
     content, form = dump_model(fitted, model.spec)
     loaded = load_model(content, form, model.spec)
     scores = predict(loaded, test, model.spec.task)
     is_same = True
     if model.spec.gates.reproducible:
-        again = fit_candidate(model, found.best, frame.iloc[rows], label[rows])
-        is_same = np.array_equal(scores, predict(again, test, model.spec.task))
+        is_same = np.array_equal(scores, predict(make(), test, model.spec.task))
     with steady(model):
         latency = measure_latency_ms(lambda row: predict(loaded, row, model.spec.task), test)
     cost = CostResult(latency, len(content) / 1e6, is_same)
-    curve = learning_curve(model, found.best, frame, label, split, loaded)
+    curve = learning_curve(model, found.best, frame, label, split, loaded) if request.base is None else ()
     result = {
         "candidate": found.best.to_dict(), "format": form, "cost": asdict(cost),
         "learning": [asdict(point) for point in curve],

@@ -12,12 +12,13 @@ import numpy as np
 from include.ratchet.data.hashing import hash_content, settle_table
 from include.ratchet.errors import RatchetError
 from include.ratchet.features import Inputs, training_rows
+from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import lineage as lineages
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.versions import Version, get_version, read_artifact
 from include.ratchet.spec import Model, ModelKey
-from include.ratchet.training.fit import Candidate, fit_candidate, predict
+from include.ratchet.training.fit import Candidate, predict
 from include.ratchet.training.frames import features_frame, label_array
 from include.ratchet.training.split import split_rows
 
@@ -90,7 +91,7 @@ def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[A
     split = split_rows(table, model.spec, lineage.as_of)
     frame, label = features_frame(table, lineage.features), label_array(table, model.spec)
     candidate = Candidate(lineage.candidate, lineage.params)
-    fitted = fit_candidate(model, candidate, frame.iloc[split.development], label[split.development])
+    fitted = learn(workspace, lineage.key, lineage.base, candidate, table, frame, label, split)
     return predict(fitted, frame.iloc[split.test], model.spec.task), found
 
 

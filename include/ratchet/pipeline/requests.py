@@ -30,6 +30,7 @@ class TrainingRequest:
         cause: event times [from, to) that asked for a retraining.
         is_backfill: whether history is replayed, which never moves production.
         answers: idempotency keys of the ledger's requests that this training answers.
+        base: version that learns on from rows that have come since, instead of a search and a fit from nothing.
     """
 
     key: ModelKey
@@ -44,6 +45,7 @@ class TrainingRequest:
     cause: tuple[datetime, datetime] | None = None
     is_backfill: bool = False
     answers: tuple[str, ...] = ()
+    base: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""

@@ -17,6 +17,7 @@ from include.ratchet.data.snapshots import Snapshot, build_snapshot, load_snapsh
 from include.ratchet.data.tables import Table
 from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
 from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.updates import base_candidate
 from include.ratchet.pipeline.workspace import RunFolder, Workspace
 from include.ratchet.registry import lineage as lineages
 from include.ratchet.registry.lineage import Lineage
@@ -111,6 +112,11 @@ def plan_trials(workspace: Workspace, request: TrainingRequest, workers: int) ->
         TooFewRowsError: a part of the split is empty or has one class only.
     """
     model, table, split = load_split(workspace, request)
+    if request.base is not None:
+        # Nothing is searched: the candidate is the one that learns on.
+        plan = SearchPlan(request.study, model.spec.training.search.strategy, (0,), 0.0)
+        folder_of(workspace, request).put_json(SEARCH, plan.to_dict())
+        return plan
     plan = plan_search(
         model, request.study, table, split, list(feature_names(model)), workspace.settings,
         strategy=request.strategy, trials=request.trials, workers=workers,
@@ -123,6 +129,8 @@ def run_trials(
     workspace: Workspace, request: TrainingRequest, batch: int, progress: Progress = lambda done, total: None
 ) -> int:
     """Run the missing trials of one batch; returns how many."""
+    if request.base is not None:
+        return 0
     model, table, split = load_split(workspace, request)
     plan = search_plan(workspace, request)
     return run_batch(model, plan, batch, table, split, list(feature_names(model)), workspace.settings, progress)
@@ -135,7 +143,10 @@ def conclude_search(workspace: Workspace, request: TrainingRequest) -> SearchRes
         SearchError: none succeeded.
     """
     model = workspace.model(request.key.model)
-    result = conclude(model, search_plan(workspace, request), workspace.settings)
+    if request.base is not None:
+        result = SearchResult(base_candidate(workspace, request.key, request.base), None, ())
+    else:
+        result = conclude(model, search_plan(workspace, request), workspace.settings)
     folder_of(workspace, request).put_json(TRIALS, asdict(result))
     return result
 
@@ -191,4 +202,5 @@ def _lineage(workspace: Workspace, model: Model, request: TrainingRequest, plan:
         git_commit=commit,
         is_dirty=is_dirty,
         python=lineages.python_version(),
+        base=request.base,
     )

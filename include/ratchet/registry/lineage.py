@@ -37,6 +37,7 @@ class Lineage:
         git_commit: of the project; `unknown` outside a checkout.
         is_dirty: whether the checkout differed from that commit.
         python: version of the interpreter.
+        base: version that it learned on from; None: it was fitted anew.
     """
 
     key: ModelKey
@@ -55,6 +56,7 @@ class Lineage:
     git_commit: str
     is_dirty: bool
     python: str
+    base: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -82,7 +84,8 @@ class Lineage:
     def fingerprint(self) -> str:
         """The same for two trainings that must give the same version: data, code, lock, spec and seed agree."""
         decisive = (self.key, self.as_of.isoformat(), self.snapshot, self.spec_hash, self.code_hash, self.lock_hash,
-                    self.seed, self.search.get("strategy"), self.search.get("trials"))  # fmt: skip
+                    self.seed, self.search.get("strategy"), self.search.get("trials"),
+                    *(() if self.base is None else (self.base,)))  # fmt: skip
         return hashlib.sha256(json.dumps(decisive, default=str).encode()).hexdigest()
 
 

@@ -19,10 +19,11 @@ def draw_plots(
     learning: Sequence[Mapping[str, float]],
 ) -> dict[str, bytes]:  # fmt: skip
     """Every plot by file name: search, learning curve, reliability curve, importances and slices."""
-    plots = {
-        "plots/search.png": _draw("Search", lambda axes: _search(axes, report, trials)),
-        "plots/learning.png": _draw("Learning curve", lambda axes: _learning(axes, report, learning)),
-    }
+    plots = {}
+    if trials:
+        plots["plots/search.png"] = _draw("Search", lambda axes: _search(axes, report, trials))
+    if learning:
+        plots["plots/learning.png"] = _draw("Learning curve", lambda axes: _learning(axes, report, learning))
     if report.calibration:
         plots["plots/reliability.png"] = _draw("Reliability", lambda axes: _reliability(axes, report))
     if importance:

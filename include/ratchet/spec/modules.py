@@ -39,6 +39,11 @@ def load_function(model: Model, file: str, name: str) -> Callable[..., Any]:
     raise SpecError(message)
 
 
+def has_function(model: Model, file: str, name: str) -> bool:
+    """Whether one of a model's own files defines a function."""
+    return callable(getattr(_load_module(model, model.folder / file), name, None))
+
+
 def _load_module(model: Model, path: Path) -> ModuleType:
     try:
         text = path.read_bytes()

@@ -148,6 +148,13 @@ class FormatConsent(Spec):
     """Types that skops may load besides the well-known ones of scikit-learn and LightGBM."""
 
 
+class UpdatesSpec(Spec):
+    """Learning on from the champion, on the rows that have come since, by `partial_fit` or the model's own `update`."""
+
+    full_every: Duration = Field(default="28d", validate_default=True)
+    """So long after the last fit from nothing the next one is due. What a monitor asks for always is one."""
+
+
 class TrainingSpec(Spec):
     """How candidates are fitted."""
 
@@ -161,6 +168,15 @@ class TrainingSpec(Spec):
     threads: int = Field(default=1, ge=1)
     """Of one fit. Fixed, as it may change results."""
     format: FormatConsent = FormatConsent()
+    updates: UpdatesSpec | None = None
+    """Absent: every training fits anew."""
+
+    @model_validator(mode="after")
+    def _check_updates(self) -> Self:
+        if self.updates is not None and self.split.by != "time":
+            message = f"updates learn from newer rows, but split.by is {self.split.by}; expected time"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:

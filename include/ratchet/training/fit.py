@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from include.ratchet.errors import SpecError
 from include.ratchet.spec import Model
-from include.ratchet.spec.modules import load_function
+from include.ratchet.spec.modules import has_function, load_function
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,38 @@ def fit_candidate(model: Model, candidate: Candidate, features: pd.DataFrame, la
     """
     with steady(model):
         return build_estimator(model, candidate).fit(features, label)
+
+
+def update_estimator(model: Model, estimator: Any, features: pd.DataFrame, label: npt.NDArray[Any]) -> Any:
+    """Let a fitted estimator learn on from further rows.
+
+    By the `update(estimator, features, label)` of the model's `estimator.py`, which returns the updated one; without
+    it by `partial_fit`, of a pipeline's last step on what the other steps, as they were fitted, make of the rows.
+
+    Args:
+        model: whose estimator it is.
+        estimator: fitted; it may be changed.
+        features: (n_rows, n_features) that it has not seen.
+        label: (n_rows,).
+
+    Raises:
+        SpecError: it can do neither.
+    """
+    with steady(model):
+        if has_function(model, "estimator.py", "update"):
+            return load_function(model, "estimator.py", "update")(estimator, features, label)
+        *before, last = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+        if not hasattr(last, "partial_fit"):
+            message = (
+                f"{model.folder / 'estimator.py'}: training.updates is set, but {type(last).__name__} has no "
+                "partial_fit; add `def update(estimator, features, label)`, or take training.updates out"
+            )
+            raise SpecError(message)
+        made: Any = features
+        for step in before:
+            made = step.transform(made)
+        last.partial_fit(made, label)
+        return estimator
 
 
 class steady:  # noqa: N801 - reads as a statement

@@ -73,12 +73,12 @@ class SearchResult:
 
     Attributes:
         best: the candidate with the best validation metric.
-        value: that metric.
+        value: that metric; None where nothing was searched.
         trials: one row per trial: number, candidate, params, value, state, seconds.
     """
 
     best: Candidate
-    value: float
+    value: float | None
     trials: tuple[dict[str, Any], ...]
 
 

@@ -117,10 +117,14 @@ def test_links_of_the_project(monkeypatch):
     }
     assert found == {
         "partitions.validate": ["Data Docs", "Data Docs: weather", "Data Docs: planes"],
+        "plan_training": ["What asked for it"],
         "prepare.validate_snapshot": ["Data Docs"],
         "judge.register": ["Model version", "Model card"],
         "judge.decide": ["Model version", "Model card"],
         "promote": ["Model version", "Model card"],
+        "report": ["Drift report"],
+        "act": ["Training"],
+        "backtest": ["Backtest"],
     }
     assert all(isinstance(link, StepLink) for one in dags.values() for task in one.tasks
                for link in task.operator_extra_links)  # fmt: skip

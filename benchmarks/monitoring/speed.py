@@ -1,0 +1,180 @@
+"""How fast a day of many models is judged: from their records on disk to decisions, beside Evidently's preset."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.monitoring.records import DAY, draw_records, open_home, prepare
+from benchmarks.monitoring.tables import render, write_section
+from include.ratchet.spec import ModelKey
+
+ROWS, COLUMNS, MODELS = 10_000, 50, (10, 20, 50)
+HISTORIES = (10, 100, 300)
+PARTITION = DAY.isoformat()
+AS_OF = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def run(options: Namespace) -> None:
+    """Measure each number in a process of its own, print and, unless it is only tried, write."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary)
+        text = "\n".join([_many(folder, options), _history(folder, options), _wide(folder), _beside(options)])
+    print(text)
+    if not options.quick:
+        write_section("Speed", text)
+
+
+def judge_models(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Profile, compare and judge a day of some models; seconds of wall and of processor by step, and the peak."""
+    from include.ratchet.monitoring import monitor
+
+    workspace = open_home(folder)
+    steps: dict[str, Callable[[str], object]] = {
+        "profile": lambda name: monitor.profile(workspace, name, ["all"], PARTITION, AS_OF),
+        "compare": lambda name: monitor.compare(workspace, name, ["all"], PARTITION),
+        "judge": lambda name: monitor.judge(workspace, ModelKey(name), PARTITION),
+    }  # fmt: skip
+    found: dict[str, Any] = dict.fromkeys(steps, 0.0)
+    walls = []
+    begun, used = time.perf_counter(), time.process_time()
+    for name in names:
+        start = time.perf_counter()
+        for step, work in steps.items():
+            before = time.process_time()
+            work(name)
+            found[step] += time.process_time() - before
+        walls.append(time.perf_counter() - start)
+    found |= {"wall": time.perf_counter() - begun, "cpu": time.process_time() - used, "median": statistics.median(walls)}
+    return {**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "models": len(names)}
+
+
+def count_reads(folder: Path, name: str) -> list[str]:
+    """Partitions of records that a look reads."""
+    from include.ratchet.monitoring import monitor, observe
+
+    read, known = [], observe.read_partitions
+
+    def spy(delta: Any, partitions: Any, columns: Any = None) -> Any:
+        read.extend(partitions)
+        return known(delta, partitions, columns)
+
+    observe.read_partitions = spy
+    monitor.profile(open_home(folder), name, ["all"], PARTITION, AS_OF)
+    return sorted(set(read))
+
+
+def run_evidently(rows: int, columns: int) -> dict[str, float]:
+    """Evidently's preset on the same rows: its statistics alone, its report, and the page as well."""
+    import numpy as np
+    from evidently import Report
+    from evidently.presets import DataDriftPreset
+
+    rng = np.random.default_rng(0)
+    names = [f"feature_x{column}" for column in range(columns)]
+    reference, current = (draw_records(rng, columns, rows, DAY).select(names).to_pandas() for _ in range(2))
+    before = time.process_time()
+    _statistics(reference, current)
+    statistic = time.process_time() - before
+    before = time.process_time()
+    snapshot = Report([DataDriftPreset()]).run(current, reference)
+    numbers = time.process_time() - before
+    snapshot.get_html_str(as_iframe=False)
+    page = time.process_time() - before
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"statistics": statistic, "report": numbers, "page": page, "peak_mb": peak}
+
+
+def _statistics(reference: Any, current: Any) -> None:
+    from evidently.legacy.calculations.stattests import get_stattest
+    from evidently.legacy.core import ColumnType
+
+    for name in reference.columns:
+        kind = ColumnType.Categorical if reference[name].dtype == object else ColumnType.Numerical
+        before, now = reference[name].dropna(), current[name].dropna()
+        get_stattest(before, now, kind, None)(before, now, kind, None)
+
+
+def _many(folder: Path, options: Namespace) -> str:
+    """One process over 10, 20 and 50 models, then two processes over the 50."""
+    sizes = (4, 8) if options.quick else MODELS
+    names = [f"m{one:03d}" for one in range(max(sizes))]
+    prepare(folder / "many", names, COLUMNS, ROWS)
+    _alone(judge_models, folder / "many", names[:2])
+    rows = []
+    for size in sizes:
+        one = _alone(judge_models, folder / "many", names[:size])
+        rows.append([
+            size, f"{one['wall']:.2f}", f"{one['cpu']:.2f}",
+            *(f"{1000 * one[step] / size:.0f}" for step in ("profile", "compare", "judge")),
+            f"{1000 * one['cpu'] / size:.0f}", f"{1000 * one['median']:.0f}", f"{one['peak_mb']:.0f}",
+            f"{1000 * one['cpu'] / size:.0f}",
+        ])  # fmt: skip
+    start = time.perf_counter()
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        both = list(pool.map(judge_models, [folder / "many"] * 2, [names[::2], names[1::2]]))
+    wall = max(one["wall"] for one in both)
+    head = ["models", "s", "s of processor", "ms a model: profile", "compare", "judge", "together",
+            "wall, median", "peak MB", "1,000 models, s of processor"]  # fmt: skip
+    return (
+        f"A day of {ROWS:,} rows x {COLUMNS} columns for each model, from its Delta table to its decision, one process; "
+        "milliseconds of processor time.\n\n" + render(head, rows)
+        + f"\nTwo processes, {len(names)} models: {wall:.1f} s of wall clock "
+        f"({time.perf_counter() - start:.1f} s with starting Python), {sum(one['cpu'] for one in both):.1f} s of "
+        f"processor; 5,000 models: {5000 * wall / len(names):.0f} s of wall clock, "
+        f"{5000 * sum(one['cpu'] for one in both) / len(names) / 2:.0f} s of processor on each of two cores.\n"
+    )  # fmt: skip
+
+
+def _history(folder: Path, options: Namespace) -> str:
+    """Time of a day after more and more days, and which partitions are read."""
+    rows = []
+    for days in HISTORIES[: 1 if options.quick else None]:
+        place = folder / f"history{days}"
+        prepare(place, ["m000"], COLUMNS, ROWS, days)
+        times = [_alone(judge_models, place, ["m000", "m000", "m000"]) for _ in range(2)]
+        best = min(times, key=lambda one: one["cpu"])
+        read = _alone(count_reads, place, "m000")
+        late = [key for key in read if key != PARTITION]
+        rows.append([days, f"{1000 * best['cpu'] / 3:.0f}", len(read), ", ".join(late) or "none"])
+    head = ["days before", "ms of processor for the new day", "partitions of records read", "other than the new day"]
+    return "History is not read again:\n\n" + render(head, rows)
+
+
+def _wide(folder: Path) -> str:
+    """A wide day, and a long one."""
+    rows = []
+    for columns, count in ((500, 10_000), (50, 100_000)):
+        place = folder / f"wide{columns}"
+        prepare(place, ["m000"], columns, count)
+        one = min((_alone(judge_models, place, ["m000"] * 3) for _ in range(2)), key=lambda found: found["cpu"])
+        rows.append([f"{count:,} x {columns}", f"{one['median']:.2f}", f"{one['cpu'] / 3:.2f}", f"{one['peak_mb']:.0f}"])
+    return "Wide and long days of one model:\n\n" + render(["rows x columns", "s, median", "s of processor", "peak MB"], rows)
+
+
+def _beside(options: Namespace) -> str:
+    """Evidently on the same rows."""
+    found = [_alone(run_evidently, ROWS, 10 if options.quick else COLUMNS) for _ in range(1 if options.quick else 3)]
+    rows = [
+        [words, f"{statistics.median(one[name] for one in found):.2f}"]
+        for name, words in (("statistics", "its statistics alone, no report"), ("report", "`Report.run`, no page"),
+                            ("page", "`Report.run` and the page"))
+    ]  # fmt: skip
+    peak = statistics.median(one["peak_mb"] for one in found)
+    return (f"Evidently's `DataDriftPreset` on {ROWS:,} x {COLUMNS} against as many, in memory already "
+            f"(peak {peak:.0f} MB):\n\n" + render(["what", "s of processor a model"], rows))  # fmt: skip
+
+
+def _alone(work: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()

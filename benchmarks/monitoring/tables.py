@@ -1,0 +1,46 @@
+"""Tables of the monitoring benchmarks, and the file that they are written to."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from include.ratchet.settings import PROJECT
+
+RESULTS = PROJECT / "benchmarks" / "results" / "monitoring.md"
+HEAD = "# Monitoring: false alarms, detection and speed\n"
+SECTIONS = ("False alarms", "Detection", "Speed")
+
+
+def wilson(found: int, of: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    if not of:
+        return 0.0, 1.0
+    z, share = 1.959964, found / of
+    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
+    reach = z / (1 + z**2 / of) * math.sqrt(share * (1 - share) / of + z**2 / (4 * of**2))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
+
+
+def show_share(found: int, of: int) -> str:
+    """A share with its interval: `1.2 % [0.7, 2.1]`."""
+    if not of:
+        return "-"
+    low, high = wilson(found, of)
+    return f"{found / of:.1%}".replace("%", " %") + f" [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def render(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(one) for one in line) + " |" for line in lines) + "\n"
+
+
+def write_section(name: str, text: str) -> None:
+    """Put a section in its place among the others."""
+    known = RESULTS.read_text() if RESULTS.exists() else ""
+    parts = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", known, re.DOTALL | re.MULTILINE))
+    parts[name] = "\n" + text.strip() + "\n\n"
+    body = "\n".join(f"## {one}\n{parts[one].rstrip()}\n" for one in SECTIONS if one in parts)
+    RESULTS.write_text(f"{HEAD}\n{body}")

@@ -1,0 +1,115 @@
+"""The whole loop on a real scheduler: traffic changes, the monitor asks, a training answers, and the alarm clears."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from include.ratchet.monitoring import store
+from include.ratchet.registry import ledger
+from include.ratchet.registry.versions import find_by_training
+from include.ratchet.spec import ModelKey
+from include.ratchet.stack.client import FINISHED
+
+pytestmark = pytest.mark.system
+
+NAME = "flight_watched"
+KEY = ModelKey(NAME)
+
+
+def live(stack, first, last):
+    """Days land and are answered by the champion."""
+    stack.run(f"ingest_{NAME}", {"first": first, "last": last})
+    stack.run(f"score_{NAME}", {"first": first, "last": last})
+
+
+def watch(stack, first, last, as_of):
+    return stack.run(f"monitor_{NAME}", {"first": first, "last": last, "as_of": as_of})
+
+
+def change_world(stack, **days):
+    world = {day.replace("_", "-")[1:]: change for day, change in days.items()}
+    (stack.settings.models_dir / NAME / "world.json").write_text(json.dumps(world))
+
+
+def trainings(stack):
+    return [run["dag_run_id"] for run in stack.client.pages(f"/dags/train_{NAME}/dagRuns", "dag_runs")
+            if run["run_type"] == "asset_triggered"]  # fmt: skip
+
+
+def await_training(stack, known, timeout_s=300):
+    """The end of a training that nobody but an event has started."""
+    deadline = time.monotonic() + timeout_s
+    while not (new := [run for run in trainings(stack) if run not in known]):
+        assert time.monotonic() < deadline, "no training was woken"
+        time.sleep(0.5)
+    while stack.client.run(f"train_{NAME}", new[0])["state"] not in FINISHED:
+        assert time.monotonic() < deadline, stack.explain(f"train_{NAME}", new[0])
+        time.sleep(0.5)
+    return new[0]
+
+
+def champion(stack):
+    return ledger.read_aliases(KEY, stack.settings)[ledger.CHAMPION].version
+
+
+def incident(stack):
+    return store.read_incidents(KEY, stack.settings)[-1]
+
+
+def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
+    stack.run(f"ingest_{NAME}", {"first": "2013-01-01", "last": "2013-02-04"})
+    stack.run(f"train_{NAME}", {"as_of": "2013-02-05", "window": "35d"})
+    assert champion(stack) == 1
+    change_world(stack, d2013_02_07="turned")
+    live(stack, "2013-02-05", "2013-02-20")
+    known = trainings(stack)
+    run_id = watch(stack, "2013-02-05", "2013-02-20", "2013-02-21")
+    assert "drift" in incident(stack).kinds
+    assert len(stack.slack.about(f"{NAME}: incident 1 opened")) == 1
+    assert stack.tasks(f"monitor_{NAME}", run_id)["report"]["state"] == "success"
+    training = await_training(stack, known)
+    assert stack.client.run(f"train_{NAME}", training)["state"] == "success", stack.explain(f"train_{NAME}", training)
+    version = find_by_training(KEY, training, stack.settings)
+    assert version is not None
+    assert champion(stack) == version.number == 2
+    (request,) = [row for row in ledger.history(KEY, stack.settings) if row.kind == "request"]
+    assert "drift" in request.details["cause"]
+    assert any("scheduled_hour" in words for words in request.details["signals"])
+    assert ledger.pending_requests(KEY, stack.settings) == ()
+    tags = MlflowClient(stack.layout.mlflow_url, stack.layout.mlflow_url).get_model_version(NAME, "2").tags
+    assert json.loads(tags["ratchet.requests"])[0]["request"] == request.idempotency_key
+    why = stack.client.request("GET", f"/dags/train_{NAME}/dagRuns/{training}/taskInstances/plan_training/links")
+    assert run_id.split("+")[0] in why["extra_links"]["What asked for it"].replace("%3A", ":")
+    live(stack, "2013-02-21", "2013-02-23")
+    for day in (21, 22, 23):
+        watch(stack, f"2013-02-{day}", f"2013-02-{day}", f"2013-02-{day + 1}")
+    assert not incident(stack).is_open, incident(stack)
+    assert len(stack.slack.about(f"{NAME}: incident 1 closed")) == 1
+
+
+def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack):
+    path = stack.settings.models_dir / NAME / "model.yaml"
+    spec = yaml.safe_load(path.read_text())
+    spec["gates"]["min_metric"] = 0.99
+    path.write_text(yaml.safe_dump(spec))
+    change_world(stack, d2013_02_07="turned", d2013_02_24="stuck")
+    live(stack, "2013-02-24", "2013-03-02")
+    known = trainings(stack)
+    watch(stack, "2013-02-24", "2013-03-01", "2013-03-02")
+    training = await_training(stack, known)
+    assert stack.client.run(f"train_{NAME}", training)["state"] == "failed"
+    version = find_by_training(KEY, training, stack.settings)
+    assert version is not None
+    assert version.outcome == "reject"
+    assert champion(stack) == 2
+    assert stack.slack.about(f"{NAME}: version {version.number} was refused by the gates")
+    watch(stack, "2013-03-02", "2013-03-02", "2013-03-03")
+    assert incident(stack).worst == "escalate"
+    assert stack.slack.about("people are needed")
+    assert trainings(stack) == [*known, training] or set(trainings(stack)) == {*known, training}
+    assert stack.slack.refused == []
