@@ -50,9 +50,8 @@ def workspace(tmp_path):
     (folder / "estimator.py").write_text(SGD)
     spec = (folder / "model.yaml").read_text()
     spec = spec.replace("{logistic: {space: {C: {float: [0.01, 10], log: true}}}}", "{sgd: {}}")
-    (folder / "model.yaml").write_text(
-        f"{spec}  updates: {{full_every: 10d}}\ngates: {{margin: 0.2, min_metric: 0.5}}\n"
-    )
+    spec += "  updates: {full_every: 10d}\ngates: {margin: 0.2, min_metric: 0.5}\n"
+    (folder / "model.yaml").write_text(spec.replace("window: {length: 60d}", "window: {length: 30d}"))
     settings = read_settings({"RATCHET_HOME": str(tmp_path / "home"), "RATCHET_MODELS_DIR": str(tmp_path / "models")})
     settings.home.mkdir()
     upgrade(settings.database_url)
@@ -92,11 +91,8 @@ def test_whole_fit_where_somebody_asked_or_features_changed(workspace):
     assert choose_base(workspace, replace(asked, as_of=AS_OF)).base is None
     assert choose_base(workspace, replace(asked, as_of=AS_OF + 10 * DAY)).base is None
     path = workspace.settings.models_dir / NAME / "features.py"
-    path.write_text(
-        path.read_text().replace(
-            "        price=order.price,\n", "        price=order.price,\n        twice=order.price * 2,\n"
-        )
-    )
+    price = "        price=order.price,\n"
+    path.write_text(path.read_text().replace(price, f"{price}        twice=order.price * 2,\n"))
     assert choose_base(workspace, asked).base is None
 
 
