@@ -1,0 +1,1 @@
+"""Benchmarks of monitoring: false alarms, detection and speed."""

@@ -32,11 +32,12 @@ CHANGES = {
     "one column with 30 % nulls": Change("nulls", 0.3, DAY),
     "one column times 100": Change("unit", 100.0, DAY),
 }
+_MOVED, _BROKEN = frozenset({"drift", "prediction"}), frozenset({"quality", "drift"})
 FITTING = {
-    **dict.fromkeys(("shift", "gradual", "recurring"), {"drift", "prediction"}),
-    "prior": {"label", "prediction"}, "concept": {"performance"},
-    **dict.fromkeys(("constant", "nulls", "unit"), {"quality", "drift"}),
+    "shift": _MOVED, "gradual": _MOVED, "recurring": _MOVED, "prior": frozenset({"label", "prediction"}),
+    "concept": frozenset({"performance"}), "constant": _BROKEN, "nulls": _BROKEN, "unit": _BROKEN,
 }  # fmt: skip
+"""Kinds of signals that a change should give."""
 _COLUMNS = ["evidently any", "evidently preset", "evidently policy", "nannyml any", "nannyml policy",
             "nannyml estimate", "nannyml metric", "river adwin"]  # fmt: skip
 Case = tuple[str, int, int]

@@ -32,9 +32,9 @@ WEIGHT, STREAK = 0.2, 3
 NAMES = {
     "evidently any": "Evidently: any column",
     "evidently preset": "Evidently: preset (half of the columns)",
-    "evidently policy": f"Evidently with the engine's rule ({WEIGHT:.0%} of the columns, {STREAK} days in a row)",
+    "evidently policy": "Evidently with the engine's rule",
     "nannyml any": "NannyML univariate: any column",
-    "nannyml policy": f"NannyML univariate with the engine's rule ({WEIGHT:.0%} of the columns, {STREAK} days in a row)",
+    "nannyml policy": "NannyML univariate with the engine's rule",
     "nannyml estimate": "NannyML CBPE (estimated ROC AUC)",
     "nannyml metric": "NannyML realised ROC AUC",
     "river adwin": "river ADWIN (errors of rows)",
@@ -121,8 +121,8 @@ def report_quiet(others: Mapping[int, Alarms], own: Sequence[Mapping[str, Any]])
         f"{COLUMNS} columns and {ROWS:,} rows a day; their reference is the test days (Evidently: a sample of "
         f"{REFERENCE_ROWS:,} rows of them).\n\n"
     )
-    missing = "" if any("nannyml any" in one for one in others.values()) else "\nNannyML and river: `--peers` not given.\n"
-    return "\n" + words + render(head, rows) + missing
+    is_whole = any("nannyml any" in one for one in others.values())
+    return "\n" + words + render(head, rows) + ("" if is_whole else "\nNannyML and river: `--peers` not given.\n")
 
 
 def _prepare(one: tuple[World, Change, int], place: Path) -> Alarms:

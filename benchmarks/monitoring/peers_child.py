@@ -44,11 +44,11 @@ def watch_nannyml(reference: pd.DataFrame, live: pd.DataFrame, late: int) -> dic
     realised = nannyml.PerformanceCalculator(problem_type="classification_binary", **names, **chunks)
     realised.fit(reference)
     metric = realised.calculate(live).filter(period="analysis").to_df()
-    last = len(flags)
+    fallen = [day + late for day, one in enumerate(metric["roc_auc", "alert"]) if one]
     return {
         "flags": flags.tolist(),
         "nannyml estimate": [day for day, one in enumerate(estimate["roc_auc", "alert"]) if one],
-        "nannyml metric": [day + late for day, one in enumerate(metric["roc_auc", "alert"]) if one and day + late < last],
+        "nannyml metric": [day for day in fallen if day < len(flags)],
     }
 
 

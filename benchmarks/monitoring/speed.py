@@ -54,8 +54,9 @@ def judge_models(folder: Path, names: Sequence[str]) -> dict[str, Any]:
             work(name)
             found[step] += time.process_time() - before
         walls.append(time.perf_counter() - start)
-    found |= {"wall": time.perf_counter() - begun, "cpu": time.process_time() - used, "median": statistics.median(walls)}
-    return {**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "models": len(names)}
+    found |= {"wall": time.perf_counter() - begun, "cpu": time.process_time() - used}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**found, "median": statistics.median(walls), "peak_mb": peak, "models": len(names)}
 
 
 def count_reads(folder: Path, name: str) -> list[str]:
@@ -126,8 +127,8 @@ def _many(folder: Path, options: Namespace) -> str:
     head = ["models", "s", "s of processor", "ms a model: profile", "compare", "judge", "together",
             "wall, median", "peak MB", "1,000 models, s of processor"]  # fmt: skip
     return (
-        f"A day of {ROWS:,} rows x {COLUMNS} columns for each model, from its Delta table to its decision, one process; "
-        "milliseconds of processor time.\n\n" + render(head, rows)
+        f"A day of {ROWS:,} rows x {COLUMNS} columns for each model, from its Delta table to its decision, one "
+        "process; milliseconds of processor time.\n\n" + render(head, rows)
         + f"\nTwo processes, {len(names)} models: {wall:.1f} s of wall clock "
         f"({time.perf_counter() - start:.1f} s with starting Python), {sum(one['cpu'] for one in both):.1f} s of "
         f"processor; 5,000 models: {5000 * wall / len(names):.0f} s of wall clock, "
@@ -157,8 +158,10 @@ def _wide(folder: Path) -> str:
         place = folder / f"wide{columns}"
         prepare(place, ["m000"], columns, count)
         one = min((_alone(judge_models, place, ["m000"] * 3) for _ in range(2)), key=lambda found: found["cpu"])
-        rows.append([f"{count:,} x {columns}", f"{one['median']:.2f}", f"{one['cpu'] / 3:.2f}", f"{one['peak_mb']:.0f}"])
-    return "Wide and long days of one model:\n\n" + render(["rows x columns", "s, median", "s of processor", "peak MB"], rows)
+        rows.append([f"{count:,} x {columns}", f"{one['median']:.2f}", f"{one['cpu'] / 3:.2f}",
+                     f"{one['peak_mb']:.0f}"])  # fmt: skip
+    head = ["rows x columns", "s, median", "s of processor", "peak MB"]
+    return "Wide and long days of one model:\n\n" + render(head, rows)
 
 
 def _beside(options: Namespace) -> str:

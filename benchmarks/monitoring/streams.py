@@ -8,7 +8,7 @@ rows of the same days for tools that need them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,8 @@ def draw_rows(stream: Stream, day: int, limit: int, columns: int, seed: int) -> 
         if kind_of(column) == "category":
             logits = stream.base[column] + stream.moved[day, column] * stream.directions[column]
             shares = np.exp(logits) / np.exp(logits).sum()
-            values: Any = np.array([f"c{i}" for i in range(CATEGORIES)], object)[rng.choice(CATEGORIES, count, p=shares)]
+            names = np.array([f"c{i}" for i in range(CATEGORIES)], object)
+            values: Any = names[rng.choice(CATEGORIES, count, p=shares)]
         else:
             values = latent if kind_of(column) == "number" else np.exp(latent / 2)
         missing = NULLS
@@ -169,11 +170,6 @@ def draw_rows(stream: Stream, day: int, limit: int, columns: int, seed: int) -> 
 FAULTY = {"constant": 0, "nulls": 0, "unit": 1, **dict.fromkeys(
     ("none", "shift", "gradual", "recurring", "prior", "concept"), -1)}  # fmt: skip
 """The column that a fault of the data strikes."""
-
-
-def without_change(stream: World, days: int) -> World:
-    """The same world, looked at for so many days."""
-    return replace(stream, live_days=days)
 
 
 def _shocks(rng: np.random.Generator, days: int, columns: int, phi: float) -> Floats:

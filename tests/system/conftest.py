@@ -30,7 +30,7 @@ _true_flights = flights
 
 
 def flights(partition, as_of):
-    """The flights of a world that `world.json` changes: by day, what became of the scheduled hour."""
+    """The flights of a world that `world.json` changes: by day, what became of their delays."""
     import json
     from pathlib import Path
 
@@ -41,10 +41,11 @@ def flights(partition, as_of):
     ]
     if not changes:
         return rows
-    hour, index = rows["scheduled_hour"], rows.column_names.index("scheduled_hour")
-    turned = pc.subtract(pa.scalar(23, hour.type), hour)
-    stuck = pa.array([12] * rows.num_rows, hour.type)
-    return rows.set_column(index, "scheduled_hour", turned if changes[-1] == "turned" else stuck)
+    for name in ("departure_delay", "arrival_delay"):
+        hours = pc.divide(rows[name], 60.0)
+        found = hours if changes[-1] == "hours" else pc.if_else(pc.is_valid(hours), 0.2, None)
+        rows = rows.set_column(rows.column_names.index(name), name, found.cast(rows[name].type))
+    return rows
 '''
 """Appended to the sources of a model whose upstream breaks."""
 

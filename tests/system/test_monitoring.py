@@ -65,7 +65,7 @@ def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
     stack.run(f"ingest_{NAME}", {"first": "2013-01-01", "last": "2013-02-04"})
     stack.run(f"train_{NAME}", {"as_of": "2013-02-05", "window": "35d"})
     assert champion(stack) == 1
-    change_world(stack, d2013_02_07="turned")
+    change_world(stack, d2013_02_07="hours")
     live(stack, "2013-02-05", "2013-02-20")
     known = trainings(stack)
     run_id = watch(stack, "2013-02-05", "2013-02-20", "2013-02-21")
@@ -79,7 +79,7 @@ def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
     assert champion(stack) == version.number == 2
     (request,) = [row for row in ledger.history(KEY, stack.settings) if row.kind == "request"]
     assert "drift" in request.details["cause"]
-    assert any("scheduled_hour" in words for words in request.details["signals"])
+    assert any("delay_minutes" in words for words in request.details["signals"])
     assert ledger.pending_requests(KEY, stack.settings) == ()
     tags = MlflowClient(stack.layout.mlflow_url, stack.layout.mlflow_url).get_model_version(NAME, "2").tags
     assert json.loads(tags["ratchet.requests"])[0]["request"] == request.idempotency_key
@@ -97,7 +97,7 @@ def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack
     spec = yaml.safe_load(path.read_text())
     spec["gates"]["min_metric"] = 0.99
     path.write_text(yaml.safe_dump(spec))
-    change_world(stack, d2013_02_07="turned", d2013_02_24="stuck")
+    change_world(stack, d2013_02_07="hours", d2013_02_24="stuck")
     live(stack, "2013-02-24", "2013-03-02")
     known = trainings(stack)
     watch(stack, "2013-02-24", "2013-03-01", "2013-03-02")

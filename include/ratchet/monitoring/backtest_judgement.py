@@ -16,7 +16,9 @@ from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats, Weighted, prepare
 
 HARM_DAYS = 28
-_DAY_RESAMPLES = 1000
+MIN_WEEKS = 8
+"""From which on means are resampled by weeks: days resemble their neighbours, and are not as many as they seem."""
+_MEAN_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,9 @@ class PolicyResult:
 
     Attributes:
         name: of the policy.
-        mean: of the metric of the days, weighted by their rows; days are resampled.
+        mean: of the metric of the days, weighted by their rows; weeks are resampled (days of a short history).
         pooled: the metric of all rows together.
-        gain: of the mean over `never`, above 0 is better; days are resampled, paired.
+        gain: of the mean over `never`, above 0 is better; resampled likewise, paired.
         fits: how many, the first included.
         fit_seconds: of them all.
         refused: fits that were not promoted.
@@ -70,15 +72,16 @@ class Judgement:
     def judge(self, run: Run) -> PolicyResult:
         """All numbers of one run."""
         daily = self._daily(run)
-        of_days = self._bootstrap(len(daily), _DAY_RESAMPLES)
-        one, other = self._mean_of(daily), self._mean_of(self._never)
+        starts = np.arange(0, len(daily), 7 if len(daily) >= 7 * MIN_WEEKS else 1)
+        means = self._bootstrap(len(starts), _MEAN_RESAMPLES)
+        one, other = (_mean_of(days, self._rows, starts) for days in (daily, self._never))
         harmed = self._harmed(daily)
         missed = harmed & ~self._answered(run)
         pairs = list(zip(run.champions, self._served, strict=True))
         fits = [self._folds.fit(day) for day in run.fits]
         return PolicyResult(
-            run.policy, of_days.measure(one), float(self._measure(pairs)(np.ones((1, int(self._rows.sum()))))[0]),
-            of_days.compare(one, other, self._sign)[2], len(run.fits),
+            run.policy, means.measure(one), float(self._measure(pairs)(np.ones((1, int(self._rows.sum()))))[0]),
+            means.compare(one, other, self._sign)[2], len(run.fits),
             round(sum(fit.seconds for fit in fits if fit is not None), 2), len(run.refused), run.alarms,
             run.escalations, int(harmed.sum()), int(missed.sum()),
             tuple(self._history.days[day].key for day in run.asked),
@@ -90,11 +93,11 @@ class Judgement:
         """Days at whose end the last 28 were surely worse than nightly's by more than the margin, (n_days,)."""
         margin = margin_of(self._spec)
         lost, found = self._sign * (self._nightly - daily), np.zeros(len(daily), bool)
-        bootstrap = self._bootstrap(HARM_DAYS, 200)
+        bootstrap, days = self._bootstrap(HARM_DAYS, 200), np.arange(HARM_DAYS)
         for end in range(HARM_DAYS, len(daily) + 1):
             part = slice(end - HARM_DAYS, end)
             if np.nan_to_num(lost[part]).any():
-                found[end - 1] = bootstrap.measure(self._mean_of(lost[part], self._rows[part])).low > margin
+                found[end - 1] = bootstrap.measure(_mean_of(lost[part], self._rows[part], days)).low > margin
         return found
 
     def _answered(self, run: Run) -> npt.NDArray[np.bool_]:
@@ -123,11 +126,13 @@ class Judgement:
         label = np.concatenate([self._history.codes[self._history.rows_of(day)] for _, day in there])
         return prepare(self._spec.metric, label, scores, threshold=self._spec.evaluation.threshold)
 
-    def _mean_of(self, daily: Floats, rows: Floats | None = None) -> Weighted:
-        """Mean over days with a metric, weighted by their rows."""
-        weight = np.where(np.isfinite(daily), self._rows if rows is None else rows, 0.0)
-        values = weight * np.nan_to_num(daily)
-        return lambda weights: (weights @ values) / np.maximum(weights @ weight, 1e-12)
-
     def _bootstrap(self, units: int, resamples: int) -> Bootstrap:
         return Bootstrap(units, resamples, self._spec.evaluation.confidence, self._spec.training.seed)
+
+
+def _mean_of(daily: Floats, rows: Floats, starts: npt.NDArray[np.int64]) -> Weighted:
+    """Mean over days with a metric, weighted by their rows; units that are resampled begin at `starts`."""
+    weight = np.where(np.isfinite(daily), rows, 0.0)
+    values = np.add.reduceat(weight * np.nan_to_num(daily), starts)
+    of_units = np.add.reduceat(weight, starts)
+    return lambda weights: (weights @ values) / np.maximum(weights @ of_units, 1e-12)

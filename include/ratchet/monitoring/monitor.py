@@ -20,6 +20,7 @@ from include.ratchet.monitoring.compare import compare as compare_looks
 from include.ratchet.monitoring.incidents import Incident, follow
 from include.ratchet.monitoring.observe import observe, observe_labels, records_of
 from include.ratchet.monitoring.policy import Decision, PastRequest, decide
+from include.ratchet.monitoring.service import USUAL
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
@@ -64,11 +65,12 @@ def keys_of(settings: Settings, model: str) -> tuple[ModelKey, ...]:
     return tuple(ModelKey(model, segment) for segment in found) or (ModelKey(model),)
 
 
-def has_records(workspace: Workspace, model: str, partition: str) -> bool:
-    """Whether the model had answered anything by the end of a partition."""
+def is_in_use(workspace: Workspace, model: str, partition: str) -> bool:
+    """Whether the model answered anything in a partition or in the `USUAL` before it: by then its silence is known."""
     one = workspace.model(model)
     table = RecordTable(workspace.settings, one, records_of(workspace.settings, one))
-    return any(key <= partition for key in table.row_counts())
+    first = partition_of(one.spec, partition_of(one.spec, partition).start - USUAL * one.spec.partition_length).key
+    return any(first <= key <= partition for key in table.row_counts())
 
 
 def batches_of(keys: Sequence[ModelKey]) -> list[list[str]]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
 from include.ratchet.data.tables import read_partitions, read_schema
+from include.ratchet.monitoring.multivariate import code_rows, separability
 from include.ratchet.monitoring.outcomes import expect, measure, measure_groups
 from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
 from include.ratchet.monitoring.quality import inspect, read_payloads, sample
@@ -135,7 +136,20 @@ def _profile(
     described = describe(kinds, {name: [row.get(name) for row in payloads] for name in kinds}) if payloads else {}
     found |= {name: profile_column(reference.bins[name], pa.array(values)) for name, values in described.items()
               if name in reference.bins}  # fmt: skip
-    return found, {"volume": float(rows.num_rows)}
+    return found, {"volume": float(rows.num_rows), **_together(reference, rows)}
+
+
+def _together(reference: Reference, rows: pa.Table) -> dict[str, float]:
+    """How well the rows can be told from those that the champion learned from, if that is watched."""
+    if not len(reference.sample):
+        return {}
+    nothing = pa.nulls(rows.num_rows, pa.float64())
+    columns = {
+        name: rows[FEATURE + name].combine_chunks() if FEATURE + name in rows.column_names else nothing
+        for name in reference.features.columns
+    }
+    found = separability(reference.sample, code_rows(reference.bins, columns))
+    return {"multivariate": found} if np.isfinite(found) else {}
 
 
 def _service(rows: pa.Table) -> dict[str, float]:

@@ -18,6 +18,8 @@ from include.ratchet.spec import ModelSpec
 
 LONGER = 4
 """Windows in the longer window of the metric."""
+TOLD_APART = 0.05
+"""How much better than a test day's rows those of a window must be told from the reference's to count."""
 LABEL_CHANGE = 0.2
 """How much of the usual mean of labels it must change by to count."""
 
@@ -51,6 +53,7 @@ def find_worth(
                 drawn |= {f"{name}_window": float(shift.found[0]), f"{name}_expected": float(shift.expected[0]),
                           f"{name}_low": float(shift.low[0]), f"{name}_high": float(shift.high[0])}  # fmt: skip
     mature = mature[-window:]
+    signals += _together_signal(spec, numbers, test_seasons, looks, seasons, newest[-window:])
     signals += _label_signal(spec, numbers, test_seasons, looks, seasons, mature)
     signals += _group_signals(spec, numbers, test_seasons, looks, seasons, mature)
     return signals, {name: value for name, value in drawn.items() if np.isfinite(value)}
@@ -74,6 +77,21 @@ def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[
         p <= spec.monitoring.alpha and fall >= margin_of(spec),
         f"{spec.metric} {word} {shift.found[0]:.4f} over {days} partition(s), {shift.expected[0]:.4f} "
         f"[{shift.low[0]:.4f}, {shift.high[0]:.4f}] was to be expected",
+    )]  # fmt: skip
+
+
+def _together_signal(
+    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
+    seasons: Sequence[int], days: Sequence[int],
+) -> list[Signal]:  # fmt: skip
+    shift = _compare(numbers, ["multivariate"], test_seasons, looks, seasons, days)
+    if shift is None or not np.isfinite(shift.p_above[0]):
+        return []
+    rise, p = float(shift.found[0] - shift.expected[0]), float(shift.p_above[0])
+    return [Signal(
+        "multivariate", "columns together", "rise of the AUC", rise, TOLD_APART, p, len(days),
+        p <= spec.monitoring.alpha and rise >= TOLD_APART,
+        f"rows can be told from the reference's with an AUC of {shift.found[0]:.2f}; {shift.expected[0]:.2f} is usual",
     )]  # fmt: skip
 
 

@@ -23,7 +23,9 @@ from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.monitoring.binning import Bins, is_countable, make_bins
 from include.ratchet.monitoring.calendar import by_partition
 from include.ratchet.monitoring.descriptors import DESCRIPTORS
+from include.ratchet.monitoring.multivariate import ROWS, Codes, code_rows, separability_of_days
 from include.ratchet.monitoring.outcomes import Calibration, calibrate, expect, measure, measure_groups
+from include.ratchet.monitoring.quality import sample as sample_of
 from include.ratchet.registry.versions import Version, get_version, read_artifact
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
@@ -33,8 +35,8 @@ from include.ratchet.training.metrics import Floats
 from include.ratchet.training.split import split_rows
 
 SCORE = "score"
-_FORMAT = 1
-_ROWS = 20_000
+_FORMAT = 2
+_DESCRIBED = 20_000
 """Of the payload, described for a reference."""
 
 
@@ -69,6 +71,7 @@ class Reference:
         calibration: from scores to frequencies.
         classes: of a multiclass task.
         importance: of each feature, summing to 1.
+        sample: (n_rows, n_features) bins of an even sample of the training rows, if columns are watched together.
     """
 
     key: ModelKey
@@ -81,6 +84,7 @@ class Reference:
     calibration: Calibration
     classes: tuple[str, ...]
     importance: Mapping[str, float]
+    sample: Codes = field(default_factory=lambda: np.zeros((0, 0), np.int16), repr=False)
 
     def to_bytes(self) -> bytes:
         """One compressed file without anything that runs."""
@@ -95,6 +99,7 @@ class Reference:
         content = io.BytesIO()
         arrays: dict[str, Any] = {name: one.counts.astype(np.int64) for name, one in groups.items()}
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+        arrays["sample"] = self.sample
         arrays["calibration"] = np.stack([self.calibration.scores, self.calibration.frequencies])
         np.savez_compressed(content, **arrays)
         return content.getvalue()
@@ -115,7 +120,7 @@ class Reference:
                 {name: Bins.from_dict(one) for name, one in head["bins"].items()}, **days,
                 numbers={name: np.array(values, np.float64) for name, values in head["numbers"].items()},
                 calibration=Calibration(*arrays["calibration"]), classes=tuple(head["classes"]),
-                importance=head["importance"],
+                importance=head["importance"], sample=arrays["sample"],
             )  # fmt: skip
 
 
@@ -152,13 +157,16 @@ def build_reference(settings: Settings, model: Model, version: Version) -> Refer
     bins[SCORE] = make_bins(pa.array(score_of(scores)))
     classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
     label = codes[rows]
+    numbers, taken = {}, np.zeros((0, len(columns)), np.int16)
+    if model.spec.monitoring.policy.multivariate != "none":
+        numbers["multivariate"], taken = _together(model, bins, table.select([model.spec.event_time, *columns]), test)
     is_class = model.spec.task != "regression"
     calibration = calibrate(label, scores) if is_class else Calibration(np.zeros(0), np.zeros(0))
     own = test.select([model.spec.event_time]).append_column(SCORE, pa.array(score_of(scores)))
     payload = _describe_landed(settings, model, version, bins, test)
     return Reference(
         version.key, version.number, bins, features, count_days(model, {SCORE: bins[SCORE]}, own), payload,
-        numbers=_numbers(model, test, label, scores, calibration), calibration=calibration,
+        numbers={**_numbers(model, test, label, scores, calibration), **numbers}, calibration=calibration, sample=taken,
         classes=() if classes is None else tuple(str(one) for one in classes),
         importance=_importance(version, settings, columns),
     )  # fmt: skip
@@ -203,6 +211,18 @@ def _numbers(model: Model, test: pa.Table, label: Any, scores: Floats, calibrati
     return found
 
 
+def _together(model: Model, bins: Mapping[str, Bins], table: pa.Table, test: pa.Table) -> tuple[Floats, Codes]:
+    """How well each test day can be told from the other rows, and the sample that later days are told from."""
+    spec = model.spec
+    columns = {name: table[name].combine_chunks() for name in table.column_names if name in bins}
+    codes = code_rows(bins, columns)
+    event, tested = times(table, spec.event_time), times(test, spec.event_time)
+    _, day = by_partition(spec, event)
+    first, last = (int(np.searchsorted(event, moment, side="right")) - 1 for moment in (tested.min(), tested.max()))
+    days = range(int(day[first]), int(day[last]) + 1)
+    return np.array(separability_of_days(codes, day, days)), codes[sample_of(len(codes), ROWS)]
+
+
 def _keep_bins(settings: Settings, key: ModelKey, columns: Mapping[str, Any]) -> dict[str, Bins]:
     """Bins of the columns: those of earlier champions where they still tell values apart, else new ones."""
     blobs, path = open_blobs(settings), f"monitoring/{key.slug}/bins.json"
@@ -236,8 +256,7 @@ def _describe_landed(settings: Settings, model: Model, version: Version, bins: d
     table = Table(settings, spec.name, spec.name)
     rows = table.read([one.key for one in partitions], version.lineage.source_versions.get(spec.name),
                       [*kinds, spec.event_time, PARTITION_COLUMN])  # fmt: skip
-    if rows.num_rows > _ROWS:
-        rows = rows.take(pa.array(np.linspace(0, rows.num_rows - 1, _ROWS).astype(np.int64)))
+    rows = rows.take(pa.array(sample_of(rows.num_rows, _DESCRIBED)))
     described = describe(kinds, {name: rows[name].to_pylist() for name in kinds})
     bins |= {name: make_bins(pa.array(values)) for name, values in described.items()}
     columns = {name: pa.array(values) for name, values in described.items()}

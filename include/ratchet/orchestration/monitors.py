@@ -33,16 +33,17 @@ def plan(model: str) -> list[Json]:
     """Which partitions to look at, as of when, and how many model keys a task takes.
 
     By its schedule the partition that has just ended, also if nothing was recorded in it; by an event the one that the
-    event is about; by the form a range. Skipped until the model has answered something.
+    event is about; by the form a range. Skipped while the model is not in use.
     """
-    from include.ratchet.monitoring.monitor import batches_of, has_records, keys_of
+    from include.ratchet.monitoring.monitor import batches_of, is_in_use, keys_of
     from include.ratchet.spec import partition_of, partitions_between
 
     workspace, params = open_workspace(), get_current_context()["params"]
     spec = workspace.model(model).spec
     first, now = _newest(spec)
-    if not has_records(workspace, model, params.get("last") or params.get("first") or first):
-        message = f"{model} has answered nothing yet, so there is nothing to watch"
+    newest = params.get("last") or params.get("first") or first
+    if not is_in_use(workspace, model, newest):
+        message = f"{model} answered nothing in {newest} and for long before, so there is nothing to watch"
         raise AirflowSkipException(message)
     if params.get("first"):
         last = partition_of(spec, params.get("last") or params["first"])
