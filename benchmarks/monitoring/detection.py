@@ -18,7 +18,7 @@ from benchmarks.monitoring.streams import Change, World, draw
 from benchmarks.monitoring.tables import render, write_section
 
 DAY, DAYS, ROWS, COLUMNS = 10, 40, (500, 2_000, 20_000), 12
-REPEATS, PEER_REPEATS = 16, 3
+REPEATS, PEER_REPEATS = 12, 2
 CHANGES = {
     "shift of 0.2 sd": Change("shift", 0.2, DAY),
     "shift of 0.5 sd": Change("shift", 0.5, DAY),

@@ -25,7 +25,7 @@ from benchmarks.monitoring.tables import render, show_share
 
 COLUMNS, ROWS, REFERENCE_ROWS = 12, 2_000, 5_000
 """Of a stream, at most, that the other tools are given: they are slow."""
-QUIET = 42
+QUIET = 24
 """Model-months of the grid that the other tools see."""
 WEIGHT, STREAK = 0.2, 3
 """The engine's own rule, put on the other tools: such a share of the columns, so many days in a row."""

@@ -67,7 +67,7 @@ def prepare(folder: Path, names: Sequence[str], columns: int, rows: int, history
         open_blobs(workspace.settings).put(f"monitoring/{name}/references/1.npz", content)
         table = RecordTable(workspace.settings, model, "requests")
         for back in range(history, 0, -1):
-            _add_day(workspace, name, before, bins, DAY - timedelta(days=back))
+            _add_day(workspace, name, before, bins, DAY - timedelta(days=back), history - back)
         table.append_table(today, "log", history + 1)
 
 
@@ -96,14 +96,14 @@ def draw_records(rng: np.random.Generator, columns: int, rows: int, day: date) -
     return pa.table({**base, **features, PARTITION_COLUMN: pa.array([day.isoformat()] * rows)})
 
 
-def _add_day(workspace: Workspace, name: str, rows: pa.Table, bins: dict[str, Bins], day: date) -> None:
-    """A day of history: its records, its profiles and its look."""
+def _add_day(workspace: Workspace, name: str, rows: pa.Table, bins: dict[str, Bins], day: date, number: int) -> None:
+    """A day of history: its records (the log's commit of that number), its profiles and its look."""
     settings, model = workspace.settings, workspace.model(name)
     partition = partition_of(model.spec, day)
     keys = pa.array([partition.key] * rows.num_rows)
     place = rows.column_names.index(PARTITION_COLUMN)
     RecordTable(settings, model, "requests").append_table(
-        rows.set_column(place, PARTITION_COLUMN, keys), "log", (day - FIRST).days - 400 + 310)  # fmt: skip
+        rows.set_column(place, PARTITION_COLUMN, keys), "log", number)  # fmt: skip
     profiles = {column: profile_column(one, rows[column if column == SCORE else FEATURE + column].combine_chunks())
                 for column, one in bins.items()}  # fmt: skip
     ProfileTable(settings, name).write({("all", partition.key): profiles}, [partition.key])

@@ -7,9 +7,10 @@ Each step takes names and finds what the earlier ones left: profiles in a table,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import select
@@ -79,15 +80,26 @@ def batches_of(keys: Sequence[ModelKey]) -> list[list[str]]:
     return [names[start : start + BATCH_KEYS] for start in range(0, len(names), BATCH_KEYS)]
 
 
-def profile(workspace: Workspace, model: str, segments: Sequence[str], partition: str, as_of: datetime) -> int:
+def profile(
+    workspace: Workspace, model: str, segments: Sequence[str], partition: str, as_of: datetime,
+    service: Mapping[str, float] = MappingProxyType({}),
+) -> int:  # fmt: skip
     """Read a partition's records once, keep their profiles, and bring earlier looks up to date with late labels.
+
+    Args:
+        workspace: the installation.
+        model: whose records.
+        segments: of its keys.
+        partition: to read.
+        as_of: labels that became available then or later are not seen.
+        service: what the prediction service says of itself now (`scrape`), if it was asked.
 
     Returns:
         Rows that were read.
     """
     settings, one = workspace.settings, workspace.model(model)
     day, keys = partition_of(one.spec, partition), [ModelKey(model, segment) for segment in segments]
-    looks = observe(settings, one, keys, day, as_of)
+    looks = observe(settings, one, keys, day, as_of, service)
     late = [
         observe_labels(settings, one, look, partition_of(one.spec, look.partition), as_of)
         for key in keys for look in store.read_looks(key, day.start, _late(one.spec), settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,9 @@ def records_of(settings: Settings, model: Model) -> Kind:
 
 
 def observe(
-    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
-) -> tuple[Look, ...]:
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime,
+    service: Mapping[str, float] = MappingProxyType({}),
+) -> tuple[Look, ...]:  # fmt: skip
     """Read the records of some model keys on a partition, keep their profiles, and return what was seen of each.
 
     Args:
@@ -51,6 +53,7 @@ def observe(
         keys: some or all of them.
         partition: of event time.
         as_of: labels that became available then or later are not seen.
+        service: numbers of the prediction service that go with the looks.
     """
     rows = _read(settings, model, keys, partition)
     profiles: dict[tuple[str, str], dict[str, ColumnProfile]] = {}
@@ -61,7 +64,7 @@ def observe(
         empty = Look(key, partition.key, partition.start, partition.end, as_of, version, own.num_rows, 0.0,
                      frozenset(), ())  # fmt: skip
         if version is None or not own.num_rows:
-            looks.append(replace(empty, numbers={"volume": float(own.num_rows)}))
+            looks.append(replace(empty, numbers={"volume": float(own.num_rows), **service}))
             continue
         reference = read_reference(settings, model, key, version)
         payloads = read_payloads(own["payload"].take(pa.array(sample(own.num_rows))).to_pylist())
@@ -70,7 +73,7 @@ def observe(
         maturity, outcomes = _outcomes(settings, model, reference, own, as_of)
         looks.append(replace(
             empty, maturity=maturity,
-            numbers={**numbers, **_service(own), **inspect(model.spec, payloads), **outcomes},
+            numbers={**numbers, **service, **_service(own), **inspect(model.spec, payloads), **outcomes},
         ))  # fmt: skip
     ProfileTable(settings, model.name).write(profiles, [partition.key])
     write_looks(looks, settings)

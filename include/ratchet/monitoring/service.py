@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from include.ratchet.monitoring.scrape import SHED, UP, shed_share
 from include.ratchet.monitoring.signals import Look, Signal
 from include.ratchet.spec import ModelSpec
 from include.ratchet.spec.monitoring import SignalKind
@@ -19,6 +20,7 @@ _FEW = 3
 _TIMES = 3.0
 """More than so many times the usual, or less than one such part of it."""
 _COMPLAINTS = 0.05
+_SHED = 0.01
 
 
 def find_service(spec: ModelSpec, looks: Sequence[Look], expected_rows: float) -> list[Signal]:
@@ -47,7 +49,24 @@ def find_service(spec: ModelSpec, looks: Sequence[Look], expected_rows: float) -
     if p99 is not None and np.isfinite(limit):
         words = f"the 99th percentile of latency is {p99:.0f} ms, {usual.get('latency_p99_ms', np.nan):.0f} ms before"
         signals.append(_signal("service", "latency_p99_ms", p99, limit, words))
+    signals += _refusals(looks)
     return [*signals, *_volume(spec, newest, before, expected_rows), *_payload(spec, newest, usual)]
+
+
+def _refusals(looks: Sequence[Look]) -> list[Signal]:
+    """A service that does not answer, and load that it refused since the look before."""
+    numbers = looks[-1].numbers
+    if UP not in numbers:
+        return []
+    is_down = numbers[UP] == 0
+    words = "the prediction service does not answer"
+    found = [Signal("service", "availability", "answers", numbers[UP], 1.0, None, 1, is_down, words)]
+    before = next((look.numbers for look in reversed(looks[:-1]) if SHED in look.numbers), {})
+    share = shed_share(dict(numbers), dict(before))
+    if share is not None:
+        words = f"{share:.1%} of the requests were refused, as too much was waiting"
+        found.append(_signal("service", "shed_share", share, _SHED, words))
+    return found
 
 
 def _volume(spec: ModelSpec, newest: Look, before: Sequence[Look], expected: float) -> list[Signal]:

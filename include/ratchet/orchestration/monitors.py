@@ -6,6 +6,7 @@ Imported whenever DAGs are parsed, so the engine is imported inside the function
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,16 @@ def plan(model: str) -> list[Json]:
 def profile(model: str, batch: Json) -> Json:
     """Read the records of the partitions once, keep a summary of every column, and see what labels have come since."""
     from include.ratchet.monitoring import monitor
+    from include.ratchet.monitoring.scrape import read_counters
 
-    workspace = open_workspace()
+    workspace, url = open_workspace(), os.environ.get("RATCHET_SERVING_URL")
+    kind = get_current_context()["dag_run"].run_type
+    # What the service says now is of now: of no use to a look at the past.
+    is_present = str(getattr(kind, "value", kind)) in ("scheduled", "asset_triggered")
+    service = read_counters(url) if url and is_present else {}
     rows = {
         look["partition"]: monitor.profile(
-            workspace, model, batch["segments"], look["partition"], datetime.fromisoformat(look["as_of"])
+            workspace, model, batch["segments"], look["partition"], datetime.fromisoformat(look["as_of"]), service
         )
         for look in batch["looks"]
     }

@@ -72,6 +72,7 @@ class Layout:
             "RATCHET_AIRFLOW_URL": self.airflow_url,
             "RATCHET_SERVING_HOST": HOST,
             "RATCHET_SERVING_PORT": str(self.ports["serving"]),
+            "RATCHET_SERVING_URL": self.serving_url,
             "RATCHET_SERVING_LOG": str(self.home / "serving"),
             # Whoever tries things out on one machine wants to see their records soon.
             "RATCHET_SERVING_SHIP_S": base.get("RATCHET_SERVING_SHIP_S", "5"),
