@@ -253,6 +253,9 @@ def test_days_of_traffic_hand_a_version_over(stack):
     asked.result()
     assert found["requests"] == len(life.questions) > 3000
     assert found["labels"] == found["by_version"]["1"]["labelled"] + found["by_version"]["2"]["labelled"]
+    watched = found["watched"]
+    assert [one["partition"] for one in watched] == [day.key for day in days]
+    assert all(one["rows"] > 500 and one["metric"] > 0.5 for one in watched), watched
     stages = [(one["action"], one["stage"]) for one in found["rollout"]]
     assert stages == [("advance", "canary 50 %"), ("ask", "canary 50 %"), ("finish", "canary 100 %")], found["rollout"]
     kinds = [entry.kind for entry in ledger.history(key, stack.settings)]

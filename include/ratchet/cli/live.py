@@ -70,7 +70,7 @@ class Life:
         numbers, last = _numbers(traffic), traffic.answered[-1]
         console.print(_describe(numbers))
         return {
-            **numbers, "rollout": self._decisions, "reverted": self._revert(last.question),
+            **numbers, "watched": self._watch(), "rollout": self._decisions, "reverted": self._revert(last.question),
             "replayed": self._replay(last.question.id),
         }  # fmt: skip
 
@@ -95,6 +95,24 @@ class Life:
         found = self.runs.client.xcom(dag, run, "look")
         self._decisions.append({"day": day.key, **{name: found[name] for name in ("action", "stage", "reason")}})
         _say(day, f"hand-over: {found['action']} ({found['stage']}): {found['reason']}")
+
+    def _watch(self) -> list[dict[str, Any]]:
+        """Look at all days, as of when their labels had come, and show what monitoring saw."""
+        from include.ratchet.cli.monitor import draw_looks
+        from include.ratchet.monitoring import store
+
+        self._await(self._is_shipped, "the service does not ship its records")
+        first, last = self.days[0], self.days[-1]
+        as_of = last.end + self.model.spec.label.lateness
+        conf = {"first": first.key, "last": last.key, "as_of": as_of.isoformat()}
+        self.runs.await_run(f"monitor_{self.model.name}", conf)
+        looks = store.read_looks(self._key, last.end, len(self.days), self.workspace.settings)
+        console.print(draw_looks(looks))
+        return [
+            {"partition": look.partition, "version": look.version, "rows": look.rows,
+             "metric": look.numbers.get("metric"), "signals": [signal.words for signal in look.fired]}
+            for look in looks
+        ]  # fmt: skip
 
     def _revert(self, question: Question) -> dict[str, Any] | None:
         """Go back, whatever the hand-over came to, and see how soon the service does."""

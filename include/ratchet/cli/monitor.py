@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,7 @@ def monitor(
     if as_json:
         emit({"looks": [look.to_dict() for look in looks], "incidents": [one.to_dict() for one in incidents]})
         return
-    console.print(_table(looks) if looks else f"{model} has not been looked at yet; it is after its first records")
+    console.print(draw_looks(looks) if looks else f"{model} has not been looked at yet; it is after its first records")
     for one in incidents[-5:]:
         console.print(_describe(one), highlight=False, markup=False)
 
@@ -69,7 +70,8 @@ def _look_again(workspace: Workspace, key: ModelKey, first: str, last: str) -> d
     return days[-1].end
 
 
-def _table(looks: tuple[Look, ...]) -> Table:
+def draw_looks(looks: Sequence[Look]) -> Table:
+    """Looks as a table, oldest first."""
     from include.ratchet.monitoring.words import facts_of
 
     table = Table("partition", "champion", "rows", "labels", "metric", "estimated", "signals")
