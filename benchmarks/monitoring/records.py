@@ -107,9 +107,12 @@ def _add_day(workspace: Workspace, name: str, rows: pa.Table, bins: dict[str, Bi
     profiles = {column: profile_column(one, rows[column if column == SCORE else FEATURE + column].combine_chunks())
                 for column, one in bins.items()}  # fmt: skip
     ProfileTable(settings, name).write({("all", partition.key): profiles}, [partition.key])
-    told = {"estimate": 0.75, "metric": 0.75, "label": 0.3, "volume": float(rows.num_rows)}
-    write_looks([Look(ModelKey(name), partition.key, partition.start, partition.end, partition.end + timedelta(days=9),
-                      1, rows.num_rows, 1.0, frozenset(), (), told)], settings)  # fmt: skip
+    # Labels of the last days may still come.
+    is_late = DAY - day <= timedelta(days=3)
+    told = {"estimate": 0.75, "volume": float(rows.num_rows)} | ({} if is_late else {"metric": 0.75, "label": 0.3})
+    as_of = partition.end if is_late else partition.end + timedelta(days=9)
+    write_looks([Look(ModelKey(name), partition.key, partition.start, partition.end, as_of, 1, rows.num_rows,
+                      0.0 if is_late else 1.0, frozenset(), (), told)], settings)  # fmt: skip
 
 
 def _reference(rng: np.random.Generator, name: str, bins: dict[str, Bins]) -> Reference:

@@ -110,7 +110,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
              "guards": {"max_shift": 1.0}}  # fmt: skip
     add_model(models, "flight_handed", gates=mild, rollout={**quick, "approval": approval})
     # Short, so that a retrained version has learned from what changed a week ago.
-    brief = {"window": {"kind": "sliding", "length": "21d"}, "split": {"by": "time", "validation": "2d", "test": "3d"}}
+    brief = {"window": {"kind": "sliding", "length": "21d"}, "split": {"by": "time", "validation": "2d", "test": "8d"}}
     add_model(models, "flight_watched", gates=mild, training=brief)
     (models / "flight_watched" / "world.json").write_text("{}")
     with (models / "flight_watched" / "sources.py").open("a") as source:

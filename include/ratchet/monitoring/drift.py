@@ -32,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 MIN_DAYS = 8
 """Of the reference, from which on its days tell how days differ."""
 MAX_DIRECTIONS = 4
+_PRIOR_DAYS = 20
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,18 @@ class Normal:
         directions: (n_columns, n_bins, MAX_DIRECTIONS) orthonormal, in which days differ beyond chance.
         variance: (n_columns, MAX_DIRECTIONS) of the days along each; 0 where there is none.
         spread: (n_columns,) variance of the days in every other direction.
-        memory: correlation of neighbouring days, of all columns.
-        days: independent days that this rests on.
-        own: variance of the mean of the reference's days, as a share of the days' variance.
+        memory: (n_columns,) correlation of neighbouring days.
+        days: (n_columns,) independent days that this rests on; 0 where there are too few to judge by.
+        own: (n_columns,) variance of the mean of the reference's days, as a share of the days' variance.
     """
 
     counts: Floats
     directions: Floats
     variance: Floats
     spread: Floats
-    memory: float
-    days: float
-    own: float
+    memory: Floats
+    days: Floats
+    own: Floats
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ def learn(days: Floats, seasons: Sequence[int]) -> Normal:
     columns, bins = days.shape[1:]
     if is_usable.sum() < MIN_DAYS:
         none = np.zeros((columns, bins, MAX_DIRECTIONS))
-        return Normal(totals, none, none[:, 0], np.zeros(columns), 0.0, 1e9, 0.0)
+        return Normal(totals, none, none[:, 0], *[np.zeros(columns)] * 4)
     days, rest, rows = days[is_usable], rest[is_usable], rows[is_usable]
     moved = deviates(days, rest)
     chance = 1 / rows + 1 / rest.sum(axis=2)
     left = len(days) - len(np.unique(season[is_usable]))
     directions, variance, spread = _decompose(moved, chance, left)
     memory = _memory(moved, directions, variance)
-    independent = max(left * (1 - memory) / (1 + memory), 2.0)
+    independent = np.maximum(left * (1 - memory) / (1 + memory), 2.0)
     return Normal(totals, directions, variance, spread, memory, independent, 1 / independent)
 
 
@@ -135,7 +136,7 @@ def test(normal: Normal, window: Floats, seasons: Sequence[int], min_rows: int) 
         by_distance = f_distribution.sf((moved**2).sum(axis=1) / expected, degrees, normal.days / share**2)
         p = np.maximum(by_direction, by_distance)
         effect = np.maximum(likelihood_ratio(reference, current) * chance - expected, 0.0)
-    is_judged = (rows >= min_rows) & (known > 0)
+    is_judged = (rows >= min_rows) & (known > 0) & (normal.days > 0)
     return Change(np.where(is_judged, effect, np.nan), np.where(is_judged, p, np.nan), rows)
 
 
@@ -184,18 +185,23 @@ def _decompose(moved: Floats, chance: Floats, left: int) -> tuple[Floats, Floats
     return (np.pad(directions, ((0, 0), (0, 0), (0, short))), np.pad(variance, ((0, 0), (0, short))), spread)
 
 
-def _memory(moved: Floats, directions: Floats, variance: Floats) -> float:
-    """Correlation of neighbouring days along the directions in which days differ, pooled over the columns."""
+def _memory(moved: Floats, directions: Floats, variance: Floats) -> Floats:
+    """Correlation of neighbouring days along the directions in which days differ, (n_columns,).
+
+    Of few days it is hardly known: it is drawn towards that of all columns together, as if by `_PRIOR_DAYS` more days.
+    """
     along = np.einsum("dck,ckr->dcr", moved, directions)
-    together = float((along[:-1] * along[1:]).sum() / max(len(moved) - 1, 1))
-    between = float(variance.sum())
-    return float(np.clip(together / between, 0.0, 0.95)) if between > 0 else 0.0
+    pairs = max(len(moved) - 1, 1)
+    together, between = (along[:-1] * along[1:]).sum(axis=(0, 2)) / pairs, variance.sum(axis=1)
+    pooled = together.sum() / between.sum() if between.sum() > 0 else 0.0
+    own = np.divide(together, between, out=np.full(len(between), pooled), where=between > 0)
+    return np.clip((pairs * own + _PRIOR_DAYS * pooled) / (pairs + _PRIOR_DAYS), 0.0, 0.95)  # type: ignore[no-any-return]
 
 
-def _variance_of_mean(weight: Floats, memory: float) -> Floats:
+def _variance_of_mean(weight: Floats, memory: Floats) -> Floats:
     """Variance of a weighted mean of days that remember each other, as a share of a day's, (n_columns,)."""
     lags = np.abs(np.subtract.outer(np.arange(len(weight)), np.arange(len(weight))))
-    return np.einsum("ic,ij,jc->c", weight, memory**lags, weight)  # type: ignore[no-any-return]
+    return np.einsum("ic,ijc,jc->c", weight, memory ** lags[..., None], weight)  # type: ignore[no-any-return]
 
 
 def _like_with_like(normal: Normal, window: Floats, seasons: Sequence[int]) -> Floats:

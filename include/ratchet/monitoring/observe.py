@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
-from include.ratchet.data.tables import read_partitions, read_schema
+from include.ratchet.data.tables import count_rows, read_partitions, read_schema
 from include.ratchet.monitoring.multivariate import code_rows, separability
 from include.ratchet.monitoring.outcomes import expect, measure, measure_groups
 from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
@@ -36,9 +36,18 @@ _ANSWERED = ("champion", "batch")
 def records_of(settings: Settings, model: Model) -> Kind:
     """Which records are watched."""
     wanted = model.spec.monitoring.records
-    if wanted != "auto":
-        return wanted
-    return "requests" if RecordTable(settings, model, "requests").row_counts() else "scores"
+    return wanted if wanted != "auto" else _open_records(settings, model)[0]
+
+
+def _open_records(settings: Settings, model: Model) -> tuple[Kind, Any | None]:
+    """The records that are watched, opened once: a log grows with every shipment."""
+    wanted = model.spec.monitoring.records
+    if wanted == "auto":
+        requests = RecordTable(settings, model, "requests").open()
+        if requests is not None and count_rows(requests):
+            return "requests", requests
+        wanted = "scores"
+    return wanted, RecordTable(settings, model, wanted).open()
 
 
 def observe(
@@ -95,8 +104,7 @@ def _read(
     settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, *, with_features: bool = True
 ) -> pa.Table:
     """A partition's records, without those of shadows, which answered nobody."""
-    table = RecordTable(settings, model, records_of(settings, model))
-    delta = table.open()
+    _, delta = _open_records(settings, model)
     if delta is None:
         return SCHEMAS["requests"].empty_table().select(_BASE)
     there = read_schema(delta).names

@@ -90,12 +90,11 @@ def test_few_rows_and_missing_days_are_not_judged():
     assert np.isfinite(drift.test(normal, with_gap, seasons[:3], 100).p).all()
 
 
-def test_short_reference_knows_chance_alone():
+def test_short_reference_tells_nothing():
     generator = np.random.default_rng(4)
     days, _ = stream(generator, drift.MIN_DAYS - 1, 1000)
     window, _ = stream(generator, 1, 1000)
-    p = drift.test(drift.learn(days, [0] * len(days)), window, [0], 100).p
-    assert (p > 1e-4).all()
+    assert np.isnan(drift.test(drift.learn(days, [0] * len(days)), window, [0], 100).p).all()
 
 
 def test_columns_of_one_value_never_drift_and_new_values_do():
