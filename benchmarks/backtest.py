@@ -16,9 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import land_many
@@ -48,23 +50,29 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         prepare(workspace_of(Path(folder)))
-        first, second = (_measure(folder, arguments) for _ in range(2))
-    text = "\n".join([
-        "# Backtest: a year of flights", "",
-        f"{len(POLICIES)} policies, {first['fitted']} fits of a logistic regression on at most {arguments.max_rows:,} "
-        f"rows, {first['scored']:,} scored days, {arguments.workers} processes; fits and scores are shared.", "",
-        "| | first run | second run |", "|---|---|---|",
-        *(f"| {name} | {first[key]:,.0f} | {second[key]:,.0f} |" for name, key in (
-            ("seconds, all", "seconds"), ("of these: rows and features", "history_s"), ("fits and scores", "fit_s"),
-            ("gates, policies and measures", "policies_s"),
-            ("CPU seconds of all processes", "cpu_s"), ("peak MB of the command", "peak_mb"),
-            ("peak MB of one worker", "worker_mb"),
-        )),
-        "", second["report"].replace("# Backtest of", "## Backtest of"),
-    ])  # fmt: skip
+        runs = {name: _measure(folder, arguments) for name in ("first run", "second run")}
+    text = render(runs, arguments.max_rows, arguments.workers)
     print(text)
     if arguments.write:
         RESULTS.write_text(text)
+
+
+def render(runs: Mapping[str, Mapping[str, Any]], max_rows: int, workers: int) -> str:
+    """The page: what each run took, and the report of the last one."""
+    last = list(runs.values())[-1]
+    lines = (
+        ("seconds, all", "seconds"), ("of these: rows and features", "history_s"), ("fits and scores", "fit_s"),
+        ("gates, policies and measures", "policies_s"), ("CPU seconds of all processes", "cpu_s"),
+        ("peak MB of the command", "peak_mb"), ("peak MB of one worker", "worker_mb"),
+    )  # fmt: skip
+    return "\n".join([
+        "# Backtest: a year of flights", "",
+        f"{len(POLICIES)} policies, {last['fitted']} fits of a logistic regression on at most {max_rows:,} rows, "
+        f"{last['scored']:,} scored days, {workers} processes; fits and scores are shared.", "",
+        f"| | {' | '.join(runs)} |", "|---" * (len(runs) + 1) + "|",
+        *(f"| {name} | {' | '.join(f'{run[key]:,.0f}' for run in runs.values())} |" for name, key in lines),
+        "", last["report"].replace("# Backtest of", "## Backtest of"),
+    ])  # fmt: skip
 
 
 def measure(workspace: Workspace, max_rows: int, workers: int) -> dict[str, object]:

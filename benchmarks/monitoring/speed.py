@@ -166,15 +166,14 @@ def _wide(folder: Path) -> str:
 
 def _beside(options: Namespace) -> str:
     """Evidently on the same rows."""
-    found = [_alone(run_evidently, ROWS, 10 if options.quick else COLUMNS) for _ in range(1 if options.quick else 3)]
+    found = _alone(run_evidently, ROWS, 10 if options.quick else COLUMNS)
     rows = [
-        [words, f"{statistics.median(one[name] for one in found):.2f}"]
+        [words, f"{found[name]:.2f}"]
         for name, words in (("statistics", "its statistics alone, no report"), ("report", "`Report.run`, no page"),
                             ("page", "`Report.run` and the page"))
     ]  # fmt: skip
-    peak = statistics.median(one["peak_mb"] for one in found)
     return (f"Evidently's `DataDriftPreset` on {ROWS:,} x {COLUMNS} against as many, in memory already "
-            f"(peak {peak:.0f} MB):\n\n" + render(["what", "s of processor a model"], rows))  # fmt: skip
+            f"(peak {found['peak_mb']:.0f} MB):\n\n" + render(["what", "s of processor a model"], rows))  # fmt: skip
 
 
 def _alone(work: Callable[..., Any], *arguments: Any) -> Any:

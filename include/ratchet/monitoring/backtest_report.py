@@ -68,6 +68,9 @@ def recommend(result: Backtest, spec: ModelSpec) -> Recommendation:
             f"Retraining does not pay on this history: nightly's gain of {result.metric} over never is {nightly.gain}, "
             f"which is not surely above 0, for {nightly.fits} fits. Train on request, and let signals tell people."
         )
+        surer = [f"{one.name} ({one.gain}, {one.fits} fits)" for one in result.policies if one.gain.low > 0]
+        if surer:
+            reason += f" By itself the gain of {' and of '.join(surer)} is above 0: with more history, ask again."
         share = result.policy("never").fits / nightly.fits
         return Recommendation(None, False, None, share, reason, render_section(spec, None))
     keeping = [one for one in result.policies if one.gain.value >= KEEP * nightly.gain.value]

@@ -107,6 +107,7 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
     by_day, usual, today = _shares(reference), _shares(reference.sum(axis=0)), _shares(newest)
     is_value = np.arange(newest.shape[1]) < np.array([len(bins[name]) - 1 for name in window.columns])[:, None]
     apart = _index(reference.sum(axis=0) * is_value, newest * is_value)
+    has_jumped = _has_jumped(reference * is_value, window.counts * is_value, apart)
     for position, name in enumerate(window.columns):
         rows, size = newest[position].sum(), len(bins[name])
         if rows < spec.min_rows:
@@ -131,14 +132,38 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
                 "quality", name, "share of one value", 1.0, most, None, 1, is_news,
                 f"{name}: all rows are alike, which they were on no day of the reference",
             ))  # fmt: skip
-        elif bins[name].kind == "number" and apart[position] >= _BROKEN:
+        elif bins[name].kind == "number" and has_jumped[position]:
             # Farther than any day of the reference: numbers that rise from day to day are always far from its whole.
             limit = float(np.nanmax(_index(values, own), initial=_BROKEN))
             signals.append(Signal(
                 "quality", name, "stability index", float(apart[position]), limit, None, 1, apart[position] > limit,
-                f"{name}: hardly a number is where the reference has them (index {apart[position]:.1f})",
+                f"{name}: jumped to where the reference has hardly a number (index {apart[position]:.1f})",
             ))  # fmt: skip
     return signals
+
+
+def _has_jumped(reference: Floats, window: Floats, apart: Floats) -> npt.NDArray[np.bool_]:
+    """Which columns broke with the days just before, in this window, as they never did in the reference.
+
+    What wanders away slowly, such as a rate over weeks, is no fault, however far it comes.
+
+    Args:
+        reference: (n_days, n_columns, n_bins).
+        window: (m_days, n_columns, n_bins), the newest last.
+        apart: (n_columns,) of the newest day from the reference.
+    """
+    if not (apart >= _BROKEN).any():
+        return np.zeros(len(apart), bool)
+    usual, found = (np.nanmax(_jumps(days, len(window)), axis=0, initial=0.0) for days in (reference, window))
+    return np.asarray((apart >= _BROKEN) & (found >= _BROKEN) & (found > usual))
+
+
+def _jumps(days: Floats, reach: int) -> Floats:
+    """How far each day is from those just before it, (n_days - 1, n_columns)."""
+    total = np.concatenate([np.zeros_like(days[:1]), np.cumsum(days, axis=0)])
+    position = np.arange(1, len(days))
+    before = total[position] - total[np.maximum(position - reach + 1, 0)]
+    return _index(before, days[1:])
 
 
 def _index(reference: Floats, current: Floats) -> Floats:
