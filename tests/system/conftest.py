@@ -30,7 +30,7 @@ _true_flights = flights
 
 
 def flights(partition, as_of):
-    """The flights of a world that `world.json` changes: by day, what became of their delays."""
+    """The flights of a world that `world.json` changes: by day, whether `is_late` is turned."""
     import json
     from pathlib import Path
 
@@ -39,13 +39,9 @@ def flights(partition, as_of):
         change for day, change in sorted(json.loads(Path(__file__).with_name("world.json").read_text()).items())
         if day <= partition.key
     ]
-    if not changes:
+    if not changes or changes[-1] != "turned":
         return rows
-    for name in ("departure_delay", "arrival_delay"):
-        hours = pc.divide(rows[name], 60.0)
-        found = hours if changes[-1] == "hours" else pc.if_else(pc.is_valid(hours), 0.2, None)
-        rows = rows.set_column(rows.column_names.index(name), name, found.cast(rows[name].type))
-    return rows
+    return rows.set_column(rows.column_names.index("is_late"), "is_late", pc.invert(rows["is_late"]))
 '''
 """Appended to the sources of a model whose upstream breaks."""
 
@@ -111,7 +107,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     add_model(models, "flight_handed", gates=mild, rollout={**quick, "approval": approval})
     # Short, so that a retrained version has learned from what changed a week ago.
     brief = {"window": {"kind": "sliding", "length": "21d"}, "split": {"by": "time", "validation": "2d", "test": "8d"}}
-    add_model(models, "flight_watched", gates=mild, training=brief)
+    watched = {"margin": 0.05, "policy": {"streak": 2}}
+    add_model(models, "flight_watched", gates=mild, training=brief, monitoring=watched)
     (models / "flight_watched" / "world.json").write_text("{}")
     with (models / "flight_watched" / "sources.py").open("a") as source:
         source.write(CHANGING)

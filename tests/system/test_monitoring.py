@@ -65,11 +65,11 @@ def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
     stack.run(f"ingest_{NAME}", {"first": "2013-01-01", "last": "2013-02-04"})
     stack.run(f"train_{NAME}", {"as_of": "2013-02-05", "window": "35d"})
     assert champion(stack) == 1
-    change_world(stack, d2013_02_07="hours")
-    live(stack, "2013-02-05", "2013-02-20")
+    change_world(stack, d2013_02_05="turned")
+    live(stack, "2013-02-05", "2013-02-22")
     known = trainings(stack)
-    run_id = watch(stack, "2013-02-05", "2013-02-20", "2013-02-21")
-    assert "drift" in incident(stack).kinds
+    run_id = watch(stack, "2013-02-05", "2013-02-22", "2013-02-23")
+    assert "performance" in incident(stack).kinds
     assert len(stack.slack.about(f"{NAME}: incident 1 opened")) == 1
     assert stack.tasks(f"monitor_{NAME}", run_id)["report"]["state"] == "success"
     training = await_training(stack, known)
@@ -78,15 +78,16 @@ def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
     assert version is not None
     assert champion(stack) == version.number == 2
     (request,) = [row for row in ledger.history(KEY, stack.settings) if row.kind == "request"]
-    assert "drift" in request.details["cause"]
-    assert any("delay_minutes" in words for words in request.details["signals"])
+    assert "performance" in request.details["cause"]
+    assert any("roc_auc" in words for words in request.details["signals"])
     assert ledger.pending_requests(KEY, stack.settings) == ()
     tags = MlflowClient(stack.layout.mlflow_url, stack.layout.mlflow_url).get_model_version(NAME, "2").tags
     assert json.loads(tags["ratchet.requests"])[0]["request"] == request.idempotency_key
-    why = stack.client.request("GET", f"/dags/train_{NAME}/dagRuns/{training}/taskInstances/plan_training/links")
-    assert run_id.split("+")[0] in why["extra_links"]["What asked for it"].replace("%3A", ":")
-    live(stack, "2013-02-21", "2013-02-23")
-    for day in (21, 22, 23):
+    path = f"/dags/train_{NAME}/dagRuns/{training}/taskInstances/plan_training/links"
+    links = stack.client.request("GET", path)["extra_links"]
+    assert f"/dags/monitor_{NAME}/runs/manual" in links["What asked for it"]
+    live(stack, "2013-02-23", "2013-02-25")
+    for day in (23, 24, 25):
         watch(stack, f"2013-02-{day}", f"2013-02-{day}", f"2013-02-{day + 1}")
     assert not incident(stack).is_open, incident(stack)
     assert len(stack.slack.about(f"{NAME}: incident 1 closed")) == 1
@@ -97,10 +98,10 @@ def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack
     spec = yaml.safe_load(path.read_text())
     spec["gates"]["min_metric"] = 0.99
     path.write_text(yaml.safe_dump(spec))
-    change_world(stack, d2013_02_07="hours", d2013_02_24="stuck")
-    live(stack, "2013-02-24", "2013-03-02")
+    change_world(stack, d2013_02_05="turned", d2013_02_26="plain")
+    live(stack, "2013-02-26", "2013-03-08")
     known = trainings(stack)
-    watch(stack, "2013-02-24", "2013-03-01", "2013-03-02")
+    watch(stack, "2013-02-26", "2013-03-07", "2013-03-08")
     training = await_training(stack, known)
     assert stack.client.run(f"train_{NAME}", training)["state"] == "failed"
     version = find_by_training(KEY, training, stack.settings)
@@ -108,8 +109,8 @@ def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack
     assert version.outcome == "reject"
     assert champion(stack) == 2
     assert stack.slack.about(f"{NAME}: version {version.number} was refused by the gates")
-    watch(stack, "2013-03-02", "2013-03-02", "2013-03-03")
+    watch(stack, "2013-03-08", "2013-03-08", "2013-03-09")
     assert incident(stack).worst == "escalate"
     assert stack.slack.about("people are needed")
-    assert trainings(stack) == [*known, training] or set(trainings(stack)) == {*known, training}
+    assert set(trainings(stack)) == {*known, training}
     assert stack.slack.refused == []

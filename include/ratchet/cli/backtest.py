@@ -13,6 +13,9 @@ from include.ratchet.cli.models import ModelName
 from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, progress_bar
 from include.ratchet.spec import ModelKey
 
+SHOWN = ("policy", "mean of days", "gain over never", "fits", "refused", "harmed", "missed")
+"""Columns for a terminal; the report has all."""
+
 
 def backtest(
     model: ModelName,
@@ -51,9 +54,13 @@ def backtest(
     if as_json:
         emit({**json.loads(to_json(result, found)), "folder": f"{workspace.settings.store}/{folder}"})
         return
-    table = Table(*COLUMNS, title=f"{result.metric}, {result.days[0]} to {result.days[-1]}", title_justify="left")
+    table = Table(
+        *SHOWN, title=f"{result.metric}, {result.days[0]} to {result.days[-1]}", title_justify="left", box=None
+    )
     for row in tabulate(result):
-        table.add_row(*row)
+        told = dict(zip(COLUMNS, row, strict=True))
+        # The mean without its interval: a terminal has room for one, and the gain's decides.
+        table.add_row(*(told[name].split()[0] if name == "mean of days" else told[name] for name in SHOWN))
     console.print(table)
     console.print(found.reason, highlight=False, markup=False)
     console.print(f"\n{found.section}", highlight=False, markup=False)
