@@ -24,8 +24,8 @@ from typing import Any
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import land_many
-from include.ratchet.monitoring.backtest import BacktestRequest, run_backtest
-from include.ratchet.monitoring.backtest_report import recommend, to_markdown
+from include.ratchet.monitoring.backtest.report import recommend, to_markdown
+from include.ratchet.monitoring.backtest.run import BacktestRequest, run_backtest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import upgrade
 from include.ratchet.settings import PROJECT, read_settings

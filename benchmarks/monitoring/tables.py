@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from include.ratchet.settings import PROJECT
 
 RESULTS = PROJECT / "benchmarks" / "results" / "monitoring.md"
-HEAD = "# Monitoring: false alarms, detection and speed\n"
-SECTIONS = ("False alarms", "Detection", "Speed")
+HEAD = """# Monitoring: false alarms, detection and speed
+
+Other work shared the machine: seconds are of the processor unless they are called wall clock. Intervals: Wilson, 95 %.
+"""
+SECTIONS = {"False alarms": "false-alarms", "Detection": "detection", "Speed": "speed"}
+"""Headings, with the command of each."""
 
 
 def wilson(found: int, of: int) -> tuple[float, float]:
@@ -41,6 +47,10 @@ def write_section(name: str, text: str) -> None:
     """Put a section in its place among the others."""
     known = RESULTS.read_text() if RESULTS.exists() else ""
     parts = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", known, re.DOTALL | re.MULTILINE))
-    parts[name] = "\n" + text.strip() + "\n\n"
+    today, cores = datetime.now(UTC).date(), os.cpu_count()
+    command = f".venv/bin/python -m benchmarks.monitoring {SECTIONS[name]}"
+    if name != "Speed":
+        command += " --peers PYTHON"
+    parts[name] = f"\nMeasured {today} on {cores} cores: `{command}`\n\n{text.strip()}\n\n"
     body = "\n".join(f"## {one}\n{parts[one].rstrip()}\n" for one in SECTIONS if one in parts)
     RESULTS.write_text(f"{HEAD}\n{body}")

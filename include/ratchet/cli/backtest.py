@@ -37,8 +37,8 @@ def backtest(
 
     Example: `./ratchet backtest flight_delay --from 2013-03-01 --to 2013-12-31 --policies never,weekly,performance`
     """
-    from include.ratchet.monitoring.backtest import DEFAULT, BacktestRequest, run_backtest
-    from include.ratchet.monitoring.backtest_report import COLUMNS, recommend, store_report, tabulate, to_json
+    from include.ratchet.monitoring.backtest.report import COLUMNS, recommend, store_report, tabulate, to_json
+    from include.ratchet.monitoring.backtest.run import DEFAULT, BacktestRequest, run_backtest
 
     workspace = open_workspace()
     spec = workspace.model(model).spec

@@ -6,6 +6,7 @@ All are numbers of days, held against the champion's own test days (`levels`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,27 @@ LABEL_CHANGE = 0.2
 """How much of the usual mean of labels it must change by to count."""
 
 
+@dataclass(frozen=True)
+class _Series:
+    """Numbers of the test days and of the looks, to be compared by name."""
+
+    numbers: Mapping[str, Floats]
+    test_seasons: Sequence[int]
+    looks: Sequence[Look]
+    seasons: Sequence[int]
+
+    def compare(self, names: Sequence[str], days: Sequence[int]) -> Shift | None:
+        """The numbers of some looks, by position, beside the reference's; None where either has none."""
+        if not days or not names or not all(name in self.numbers for name in names):
+            return None
+        window = np.array([[self.looks[day].numbers.get(name, np.nan) for name in names] for day in days], np.float64)
+        reference = np.stack([self.numbers[name] for name in names], axis=1)
+        if not np.isfinite(window).any() or not np.isfinite(reference).any():
+            return None
+        level = levels.learn(reference, self.test_seasons)
+        return levels.compare(level, window, [self.seasons[day] for day in days])
+
+
 def find_worth(
     spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
     seasons: Sequence[int],
@@ -40,6 +62,7 @@ def find_worth(
     Returns:
         The signals, and what is drawn of the newest judged windows.
     """
+    series = _Series(numbers, test_seasons, looks, seasons)
     window, newest = spec.monitoring.window, list(range(len(looks)))
     mature = [position for position in newest if looks[position].maturity >= spec.monitoring.maturity]
     signals: list[Signal] = []
@@ -47,15 +70,14 @@ def find_worth(
     for kind, name, known in (("performance", "metric", mature), ("estimate", "estimate", newest)):
         # The longer window sees what falls slowly, or by less than days differ.
         for days in dict.fromkeys((tuple(known[-LONGER * window :]), tuple(known[-window:]))):
-            shift = _compare(numbers, [name], test_seasons, looks, seasons, days)
+            shift = series.compare([name], days)
             if shift is not None:
                 signals += _metric_signal(spec, kind, shift, len(days))
                 drawn |= {f"{name}_window": float(shift.found[0]), f"{name}_expected": float(shift.expected[0]),
                           f"{name}_low": float(shift.low[0]), f"{name}_high": float(shift.high[0])}  # fmt: skip
-    mature = mature[-window:]
-    signals += _together_signal(spec, numbers, test_seasons, looks, seasons, newest[-window:])
-    signals += _label_signal(spec, numbers, test_seasons, looks, seasons, mature)
-    signals += _group_signals(spec, numbers, test_seasons, looks, seasons, mature)
+    signals += _together_signal(spec, series, newest[-window:])
+    signals += _label_signal(spec, series, mature[-window:])
+    signals += _group_signals(spec, series, mature[-window:])
     return signals, {name: value for name, value in drawn.items() if np.isfinite(value)}
 
 
@@ -80,11 +102,8 @@ def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[
     )]  # fmt: skip
 
 
-def _together_signal(
-    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
-    seasons: Sequence[int], days: Sequence[int],
-) -> list[Signal]:  # fmt: skip
-    shift = _compare(numbers, ["multivariate"], test_seasons, looks, seasons, days)
+def _together_signal(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list[Signal]:
+    shift = series.compare(["multivariate"], days)
     if shift is None or not np.isfinite(shift.p_above[0]):
         return []
     rise, p = float(shift.found[0] - shift.expected[0]), float(shift.p_above[0])
@@ -95,11 +114,8 @@ def _together_signal(
     )]  # fmt: skip
 
 
-def _label_signal(
-    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
-    seasons: Sequence[int], days: Sequence[int],
-) -> list[Signal]:  # fmt: skip
-    shift = _compare(numbers, ["label"], test_seasons, looks, seasons, days)
+def _label_signal(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list[Signal]:
+    shift = series.compare(["label"], days)
     if shift is None:
         return []
     found, expected = float(shift.found[0]), float(shift.expected[0])
@@ -114,14 +130,11 @@ def _label_signal(
     )]  # fmt: skip
 
 
-def _group_signals(
-    spec: ModelSpec, numbers: Mapping[str, Floats], test_seasons: Sequence[int], looks: Sequence[Look],
-    seasons: Sequence[int], days: Sequence[int],
-) -> list[Signal]:  # fmt: skip
+def _group_signals(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list[Signal]:
     signals = []
     for kind, drop in (("slice", spec.gates.max_slice_drop or margin_of(spec)), ("fairness", 0.05)):
-        names = [name for name in numbers if name.startswith(f"{kind}.")]
-        shift = _compare(numbers, names, test_seasons, looks, seasons, days) if names else None
+        names = [name for name in series.numbers if name.startswith(f"{kind}.")]
+        shift = series.compare(names, days)
         if shift is None:
             continue
         worse = is_worse(spec) if kind == "slice" else 1.0
@@ -139,17 +152,3 @@ def _group_signals(
             for i, name in enumerate(names) if np.isfinite(p[i])
         ]  # fmt: skip
     return signals
-
-
-def _compare(
-    numbers: Mapping[str, Floats], names: Sequence[str], test_seasons: Sequence[int], looks: Sequence[Look],
-    seasons: Sequence[int], days: Sequence[int],
-) -> Shift | None:  # fmt: skip
-    """The numbers of some looks beside the reference's; None where either has none."""
-    if not days or not all(name in numbers for name in names):
-        return None
-    window = np.array([[looks[day].numbers.get(name, np.nan) for name in names] for day in days], np.float64)
-    reference = np.stack([numbers[name] for name in names], axis=1)
-    if not np.isfinite(window).any() or not np.isfinite(reference).any():
-        return None
-    return levels.compare(levels.learn(reference, test_seasons), window, [seasons[day] for day in days])

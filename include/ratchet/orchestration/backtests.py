@@ -22,8 +22,8 @@ POLICIES = ("never", "weekly", "nightly", "drift", "performance", "both")
 
 def backtest(model: str) -> Json:
     """Replay the history of the days that the form asks for. The table is in the log, the plot on the linked page."""
-    from include.ratchet.monitoring.backtest import BacktestRequest, run_backtest
-    from include.ratchet.monitoring.backtest_report import recommend, store_report, to_markdown
+    from include.ratchet.monitoring.backtest.report import recommend, store_report, to_markdown
+    from include.ratchet.monitoring.backtest.run import BacktestRequest, run_backtest
     from include.ratchet.spec import ModelKey
 
     workspace, params = open_workspace(), get_current_context()["params"]

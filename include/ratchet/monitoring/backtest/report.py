@@ -13,8 +13,8 @@ import numpy as np
 import yaml
 
 from include.ratchet.data.blobs import open_blobs
-from include.ratchet.monitoring.backtest import Backtest, PolicyResult
-from include.ratchet.monitoring.backtest_policies import ADAPTIVE
+from include.ratchet.monitoring.backtest.policies import ADAPTIVE
+from include.ratchet.monitoring.backtest.run import Backtest, PolicyResult
 from include.ratchet.settings import Settings
 from include.ratchet.spec import NIGHTLY, ModelSpec
 

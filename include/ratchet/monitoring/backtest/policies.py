@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 
-from include.ratchet.monitoring.backtest_looks import Looks
-from include.ratchet.monitoring.fold_work import Fit
-from include.ratchet.monitoring.folds import Folds
+from include.ratchet.monitoring.backtest.folds import Folds
+from include.ratchet.monitoring.backtest.looks import Looks
+from include.ratchet.monitoring.backtest.work import Fit
 from include.ratchet.monitoring.policy import PastRequest, decide
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.spec import ModelSpec

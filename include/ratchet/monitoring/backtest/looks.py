@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from include.ratchet.monitoring import drift
+from include.ratchet.monitoring.backtest.folds import Folds
 from include.ratchet.monitoring.binning import make_bins
 from include.ratchet.monitoring.calendar import has_seasons, seasons_of
 from include.ratchet.monitoring.columns import Window, find_drift
-from include.ratchet.monitoring.folds import Folds
 from include.ratchet.monitoring.performance import LONGER, find_worth
 from include.ratchet.monitoring.signals import Look, Signal
 from include.ratchet.registry.importance import permutation_importance

@@ -13,8 +13,8 @@ from include.ratchet.data.snapshots import Snapshot, build_snapshot
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import SpecError, TooFewRowsError
 from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
-from include.ratchet.monitoring.backtest_policies import DEFAULT
-from include.ratchet.monitoring.fold_work import History, instant
+from include.ratchet.monitoring.backtest.policies import DEFAULT
+from include.ratchet.monitoring.backtest.work import History, instant
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger

@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from include.ratchet.errors import TooFewRowsError
-from include.ratchet.monitoring.backtest_history import (
+from include.ratchet.monitoring.backtest.folds import Progress, open_folds
+from include.ratchet.monitoring.backtest.history import (
     BacktestRequest,
     choose_candidate,
     explain_lack,
     read_history,
 )
-from include.ratchet.monitoring.backtest_judgement import Judgement, PolicyResult
-from include.ratchet.monitoring.backtest_looks import Looks
-from include.ratchet.monitoring.backtest_policies import DEFAULT, read_policy, replay
-from include.ratchet.monitoring.folds import Progress, open_folds
+from include.ratchet.monitoring.backtest.judgement import Judgement, PolicyResult
+from include.ratchet.monitoring.backtest.looks import Looks
+from include.ratchet.monitoring.backtest.policies import DEFAULT, read_policy, replay
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.spec import ModelKey
 from include.ratchet.training.fit import Candidate

@@ -14,11 +14,11 @@ import yaml
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import land_many
 from include.ratchet.errors import SpecError, TooFewRowsError
-from include.ratchet.monitoring import fold_work
-from include.ratchet.monitoring.backtest import DEFAULT, BacktestRequest, run_backtest
-from include.ratchet.monitoring.backtest_history import choose_candidate, read_history
-from include.ratchet.monitoring.backtest_policies import read_policy
-from include.ratchet.monitoring.backtest_report import (
+from include.ratchet.monitoring.backtest import work
+from include.ratchet.monitoring.backtest.folds import open_folds
+from include.ratchet.monitoring.backtest.history import choose_candidate, read_history
+from include.ratchet.monitoring.backtest.policies import read_policy
+from include.ratchet.monitoring.backtest.report import (
     COLUMNS,
     draw,
     merge_section,
@@ -29,7 +29,7 @@ from include.ratchet.monitoring.backtest_report import (
     to_markdown,
     to_page,
 )
-from include.ratchet.monitoring.folds import open_folds
+from include.ratchet.monitoring.backtest.run import DEFAULT, BacktestRequest, run_backtest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.settings import read_settings
@@ -130,12 +130,12 @@ def request(name, last=LAST, policies=DEFAULT, **changes):
 def turned(tmp_path_factory):
     """A history whose concept turns round on `CHANGE`, and what it gives; fits are counted."""
     workspace = make_workspace(tmp_path_factory.mktemp("turned"), "turned", change=CHANGE)
-    counted, fit = [], fold_work.fit_candidate
-    fold_work.fit_candidate = lambda *args: counted.append(1) or fit(*args)
+    counted, fit = [], work.fit_candidate
+    work.fit_candidate = lambda *args: counted.append(1) or fit(*args)
     try:
         result = run_backtest(workspace, request("turned"))
     finally:
-        fold_work.fit_candidate = fit
+        work.fit_candidate = fit
     yield SimpleNamespace(workspace=workspace, result=result, counted=len(counted))
     engine_of(workspace.settings.database_url).dispose()
 

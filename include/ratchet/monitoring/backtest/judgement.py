@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from include.ratchet.evaluation.intervals import Bootstrap, Interval
-from include.ratchet.monitoring.backtest_policies import Run
-from include.ratchet.monitoring.folds import Folds
+from include.ratchet.monitoring.backtest.folds import Folds
+from include.ratchet.monitoring.backtest.policies import Run
 from include.ratchet.monitoring.performance import margin_of
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats, Weighted, prepare

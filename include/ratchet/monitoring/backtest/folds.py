@@ -20,7 +20,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
 from include.ratchet.evaluation.intervals import Interval
-from include.ratchet.monitoring.fold_work import (
+from include.ratchet.monitoring.backtest.work import (
     BLOCK_DAYS,
     Fit,
     History,

@@ -1,0 +1,1 @@
+"""The policy backtest: history, shared fits and scores (folds), policies replayed day by day, judgement and report."""
