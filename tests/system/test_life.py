@@ -277,6 +277,9 @@ def test_records_are_kept_scored_and_replayed_in_airflow(stack):
     name, (first, last) = "flight_handed", LIVE_DAYS
     model = get_model(stack.settings.models_dir, name)
     stack.run(f"record_{name}", {})
+    body = {"logical_date": None, "partition_key": first, "conf": {}}
+    published = stack.client.request("POST", f"/dags/record_{name}/dagRuns", json=body)["dag_run_id"]
+    assert stack.finish(f"record_{name}", published) == "success", stack.explain(f"record_{name}", published)
     run_id = stack.run(f"score_{name}", {"first": first, "last": first})
     assert stack.tasks(f"score_{name}", run_id)["publish"]["state"] == "success"
     scored = RecordTable(stack.settings, model, "scores").row_counts()
@@ -285,3 +288,9 @@ def test_records_are_kept_scored_and_replayed_in_airflow(stack):
     report = stack.client.xcom(f"replay_{name}", run_id, "replay")
     assert report["is_identical"]
     assert report["what_if"]
+    # Records that arrive wake the monitor, which looks at their partition.
+    woken = [run["dag_run_id"] for run in stack.client.pages(f"/dags/monitor_{name}/dagRuns", "dag_runs")
+             if run["run_type"] == "asset_triggered"]  # fmt: skip
+    assert stack.finish(f"monitor_{name}", woken[0]) == "success", stack.explain(f"monitor_{name}", woken[0])
+    (batch,) = stack.client.xcom(f"monitor_{name}", woken[0], "plan")
+    assert [look["partition"] for look in batch["looks"]] == [first]
