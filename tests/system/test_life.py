@@ -277,8 +277,7 @@ def test_records_are_kept_scored_and_replayed_in_airflow(stack):
     name, (first, last) = "flight_handed", LIVE_DAYS
     model = get_model(stack.settings.models_dir, name)
     stack.run(f"record_{name}", {})
-    body = {"logical_date": None, "partition_key": first, "conf": {}}
-    published = stack.client.request("POST", f"/dags/record_{name}/dagRuns", json=body)["dag_run_id"]
+    published = stack.client.trigger(f"record_{name}", partition_key=first)
     assert stack.finish(f"record_{name}", published) == "success", stack.explain(f"record_{name}", published)
     run_id = stack.run(f"score_{name}", {"first": first, "last": first})
     assert stack.tasks(f"score_{name}", run_id)["publish"]["state"] == "success"
