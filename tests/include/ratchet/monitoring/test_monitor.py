@@ -167,16 +167,25 @@ def test_retraining_that_did_not_help_calls_for_people(watched):
     assert len(requests(watched)) == 1
 
 
-def test_revert_brings_the_previous_champion_back(watched):
+def test_revert_brings_the_previous_champion_back_once(watched, monkeypatch):
+    from include.ratchet.registry.database import engine_of
+    from include.ratchet.registry.ledger import PREVIOUS, AliasState
+    from include.ratchet.rollout import revert
+
     watched.configure("monitoring: {policy: {drift: revert}}")
-    settings = watched.workspace.settings
-    again = Entry(KEY, "promotion", "promotion:2", "a test", "better", datetime(2026, 3, 1, tzinfo=UTC), 1, None)
-    with pytest.raises(Exception, match="champion"):
-        ledger.move_champion(again, 5, settings)
     watched.change(d2026_03_02={"unit": 100.0})
+    settings = watched.workspace.settings
     judged = watched.live("2026-03-01", "2026-03-04")
     assert judged[-1].decision.outcome == "revert"
-    assert "nothing" in judged[-1].done  # there is no previous version
+    assert "there is nothing to go back to" in judged[-1].done
+    with engine_of(settings.database_url).begin() as connection:
+        ledger.set_alias(connection, KEY, PREVIOUS, AliasState(7, None), 1)
+    # The registry, which other tests share, has no such version.
+    monkeypatch.setattr(revert, "follow", lambda key, aliases, settings: None)
+    assert "version 7 again" in watched.watch("2026-03-04").done
+    assert ledger.read_aliases(KEY, settings)[ledger.CHAMPION].version == 7
+    assert "the champion has changed" in watched.watch("2026-03-04").done
+    assert [row.kind for row in ledger.history(KEY, settings)].count("revert") == 1
 
 
 def test_report_of_what_moved_is_drawn_and_kept(watched):
