@@ -107,7 +107,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     add_model(models, "flight_handed", gates=mild, rollout={**quick, "approval": approval})
     # Short, so that a retrained version has learned from what changed a week ago.
     brief = {"window": {"kind": "sliding", "length": "21d"}, "split": {"by": "time", "validation": "2d", "test": "8d"}}
-    watched = {"margin": 0.05, "policy": {"streak": 2}}
+    watched = {"margin": 0.05, "policy": {"streak": 2, "label": "retrain"}}
     add_model(models, "flight_watched", gates=mild, training=brief, monitoring=watched)
     (models / "flight_watched" / "world.json").write_text("{}")
     with (models / "flight_watched" / "sources.py").open("a") as source:
