@@ -16,8 +16,9 @@ from include.ratchet.monitoring.compare import find_signals
 from include.ratchet.monitoring.incidents import Incident, follow
 from include.ratchet.monitoring.outcomes import Calibration
 from include.ratchet.monitoring.policy import PastRequest, decide
-from include.ratchet.monitoring.reference import SCORE, Days, Reference
+from include.ratchet.monitoring.reference import SCORE, Reference
 from include.ratchet.monitoring.signals import Look
+from include.ratchet.monitoring.usual import learn_usual, nothing_usual
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of
 
 FIRST = date(2025, 1, 6)
@@ -77,7 +78,7 @@ def watch(stream: Stream, spec: ModelSpec) -> Watched:
     """Look at every live day as production does."""
     world, key = stream.world, ModelKey(spec.name)
     partitions = [partition_of(spec, FIRST + timedelta(days=day)) for day in range(len(stream.rows))]
-    reference, numbers = _reference(stream, key, partitions)
+    reference, numbers = _reference(stream, spec, partitions)
     counts, is_alike = _live_counts(stream, spec.monitoring.window)
     looks: list[Look] = []
     past: list[PastRequest] = []
@@ -114,7 +115,7 @@ def _bins(kind: str) -> Bins:
 
 
 def _reference(
-    stream: Stream, key: ModelKey, partitions: list[Partition]
+    stream: Stream, spec: ModelSpec, partitions: list[Partition]
 ) -> tuple[Reference, dict[str, Floats]]:  # fmt: skip
     """The reference, and the numbers of every day of the stream."""
     world = stream.world
@@ -128,11 +129,13 @@ def _reference(
     }  # fmt: skip
     names = [one.key for one in partitions]
     columns = tuple(f"x{column}" for column in range(world.columns))
+    bins = bins_of(world.columns)
+    own, scored = {name: bins[name] for name in columns}, {SCORE: bins[SCORE]}
     return Reference(
-        key, 1, bins_of(world.columns),
-        Days(tuple(names[: world.reference_days]), columns, stream.counts[: world.reference_days]),
-        Days(tuple(names[tested]), (SCORE,), count_scores(stream)[tested][:, None]),
-        Days((), (), np.zeros((0, 0, 1))), {name: values[tested] for name, values in numbers.items()}, calibration, (),
+        ModelKey(spec.name), 1, bins,
+        learn_usual(spec, names[: world.reference_days], own, stream.counts[: world.reference_days]),
+        learn_usual(spec, names[tested], scored, count_scores(stream)[tested][:, None]),
+        nothing_usual(), {name: values[tested] for name, values in numbers.items()}, calibration, (),
         dict.fromkeys(columns, 1 / world.columns),
     ), numbers  # fmt: skip
 

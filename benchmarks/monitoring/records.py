@@ -19,9 +19,10 @@ from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.monitoring.binning import Bins, make_bins
 from include.ratchet.monitoring.outcomes import Calibration
 from include.ratchet.monitoring.profile import ProfileTable, profile_column
-from include.ratchet.monitoring.reference import SCORE, Days, Reference
+from include.ratchet.monitoring.reference import SCORE, Reference
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.monitoring.store import write_looks
+from include.ratchet.monitoring.usual import learn_usual, nothing_usual
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import upgrade
 from include.ratchet.settings import read_settings
@@ -129,8 +130,9 @@ def _reference(rng: np.random.Generator, name: str, bins: dict[str, Bins]) -> Re
     scores = rng.multinomial(10_000, np.full(size, 1 / size), TEST_DAYS).astype(np.float64)[:, None]
     numbers = {one: 0.75 + 0.01 * rng.standard_normal(TEST_DAYS) for one in ("metric", "estimate", "label")}
     frequencies = np.linspace(0, 1, 50)
+    features = learn_usual(spec, days, {column: bins[column] for column in columns}, counts)
     return Reference(
-        ModelKey(name), 1, bins, Days(tuple(days), columns, counts), Days(tuple(days[-TEST_DAYS:]), (SCORE,), scores),
-        Days((), (), np.zeros((0, 0, 1))), {**numbers, "volume": np.full(TEST_DAYS, 10_000.0)},
+        ModelKey(name), 1, bins, features, learn_usual(spec, days[-TEST_DAYS:], {SCORE: bins[SCORE]}, scores),
+        nothing_usual(), {**numbers, "volume": np.full(TEST_DAYS, 10_000.0)},
         Calibration(frequencies, frequencies), (), dict.fromkeys(columns, 1 / len(columns)),
     )  # fmt: skip

@@ -23,6 +23,21 @@ _BROKEN = 2.0
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How far single days of the reference went.
+
+    Attributes:
+        shares: (n_columns, n_bins) largest share of a day in each bin.
+        apart: (n_columns,) farthest of a day's values from those of all days, as a stability index.
+        jump: (n_columns,) farthest of a day's values from those of the days just before.
+    """
+
+    shares: Floats
+    apart: Floats
+    jump: Floats
+
+
+@dataclass(frozen=True)
 class Window:
     """Counts of the newest days of some columns.
 
@@ -93,21 +108,41 @@ def find_score_drift(spec: MonitoringSpec, normal: Normal, window: Window) -> li
     return signals
 
 
-def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: Mapping[str, Bins]) -> list[Signal]:
+def learn_limits(days: Floats, sizes: npt.NDArray[np.intp], window: int) -> Limits:
+    """How far single days of a reference went.
+
+    Args:
+        days: (n_days, n_columns, n_bins), in the order of time.
+        sizes: (n_columns,) bins of each, the last one of nulls.
+        window: days that are judged together.
+    """
+    values = days * (np.arange(days.shape[2]) < sizes[:, None] - 1)
+    jumps = _jumps(values, window)
+    return Limits(
+        _shares(days).max(axis=0, initial=0.0),
+        np.nanmax(_index(values.sum(axis=0), values), axis=0, initial=0.0),
+        np.nanmax(jumps, axis=0, initial=0.0),
+    )
+
+
+def find_faults(
+    spec: MonitoringSpec, reference: Floats, limits: Limits, window: Window, bins: Mapping[str, Bins]
+) -> list[Signal]:
     """What is broken on the newest day: nulls, unseen values, columns with one value only or far from all they had.
 
     Args:
         spec: the thresholds.
-        reference: (n_days, n_columns, n_bins) of the reference.
+        reference: (n_columns, n_bins) of the reference as a whole.
+        limits: of its single days.
         window: its newest day is judged.
         bins: of each column.
     """
     signals = []
     newest = window.counts[-1]
-    by_day, usual, today = _shares(reference), _shares(reference.sum(axis=0)), _shares(newest)
+    usual, today = _shares(reference), _shares(newest)
     is_value = np.arange(newest.shape[1]) < np.array([len(bins[name]) - 1 for name in window.columns])[:, None]
-    apart = _index(reference.sum(axis=0) * is_value, newest * is_value)
-    has_jumped = _has_jumped(reference * is_value, window.counts * is_value, apart)
+    apart = _index(reference * is_value, newest * is_value)
+    has_jumped = _has_jumped(limits, window.counts * is_value, apart)
     for position, name in enumerate(window.columns):
         rows, size = newest[position].sum(), len(bins[name])
         if rows < spec.min_rows:
@@ -115,7 +150,7 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
         watched = [("nulls", size - 1)] + ([("unseen values", size - 2)] if bins[name].kind == "category" else [])
         for what, place in watched:
             # More than on any day of the reference.
-            limit = float(by_day[:, position, place].max()) + spec.max_null_rise
+            limit = float(limits.shares[position, place]) + spec.max_null_rise
             share = float(today[position, place])
             signals.append(Signal(
                 "quality", name, f"share of {what}", share, limit, None, 1, share > limit,
@@ -123,18 +158,17 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
             ))  # fmt: skip
         if newest[position, : size - 1].sum() < spec.min_rows:
             continue
-        own = reference[:, position, : size - 1]
-        values = own.sum(axis=0)
+        values = reference[position, : size - 1]
         most = float(values.max() / max(values.sum(), 1))
         if window.is_alike[position]:
-            is_news = most < _COMMON and float(by_day[:, position, : size - 1].max()) < 1
+            is_news = most < _COMMON and float(limits.shares[position, : size - 1].max()) < 1
             signals.append(Signal(
                 "quality", name, "share of one value", 1.0, most, None, 1, is_news,
                 f"{name}: all rows are alike, which they were on no day of the reference",
             ))  # fmt: skip
         elif bins[name].kind == "number" and has_jumped[position]:
             # Farther than any day of the reference: numbers that rise from day to day are always far from its whole.
-            limit = float(np.nanmax(_index(values, own), initial=_BROKEN))
+            limit = max(float(limits.apart[position]), _BROKEN)
             signals.append(Signal(
                 "quality", name, "stability index", float(apart[position]), limit, None, 1, apart[position] > limit,
                 f"{name}: jumped to where the reference has hardly a number (index {apart[position]:.1f})",
@@ -142,20 +176,20 @@ def find_faults(spec: MonitoringSpec, reference: Floats, window: Window, bins: M
     return signals
 
 
-def _has_jumped(reference: Floats, window: Floats, apart: Floats) -> npt.NDArray[np.bool_]:
+def _has_jumped(limits: Limits, window: Floats, apart: Floats) -> npt.NDArray[np.bool_]:
     """Which columns broke with the days just before, in this window, as they never did in the reference.
 
     What wanders away slowly, such as a rate over weeks, is no fault, however far it comes.
 
     Args:
-        reference: (n_days, n_columns, n_bins).
-        window: (m_days, n_columns, n_bins), the newest last.
+        limits: of the reference's days.
+        window: (n_days, n_columns, n_bins), the newest last.
         apart: (n_columns,) of the newest day from the reference.
     """
     if not (apart >= _BROKEN).any():
         return np.zeros(len(apart), bool)
-    usual, found = (np.nanmax(_jumps(days, len(window)), axis=0, initial=0.0) for days in (reference, window))
-    return np.asarray((apart >= _BROKEN) & (found >= _BROKEN) & (found > usual))
+    found = np.nanmax(_jumps(window, len(window)), axis=0, initial=0.0)
+    return np.asarray((apart >= _BROKEN) & (found >= _BROKEN) & (found > limits.jump))
 
 
 def _jumps(days: Floats, reach: int) -> Floats:

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from include.ratchet.monitoring import drift
-from include.ratchet.monitoring.calendar import has_seasons, season_of, seasons_of
+from include.ratchet.monitoring.calendar import season_of, seasons_of
 from include.ratchet.monitoring.columns import Window, find_drift, find_faults, find_score_drift
-from include.ratchet.monitoring.drift import Normal
 from include.ratchet.monitoring.performance import LONGER, find_worth
 from include.ratchet.monitoring.profile import Counted, ProfileTable
-from include.ratchet.monitoring.reference import Days, Reference, read_reference
+from include.ratchet.monitoring.reference import Reference, read_reference
 from include.ratchet.monitoring.service import USUAL, find_service
 from include.ratchet.monitoring.signals import Look, strongest
 from include.ratchet.monitoring.store import read_looks
+from include.ratchet.monitoring.usual import Usual, learn_usual
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of
 
@@ -56,20 +55,20 @@ def find_signals(
     signals = find_service(spec, looks, expected)
     drawn: dict[str, object] = {}
     if reference is not None and counts is not None:
-        normal = _groups(spec, reference, counts, window)
-        for days, learnt, part in normal:
-            if days is reference.scores:
-                signals += find_score_drift(spec.monitoring, learnt, part)
+        for usual, part in _groups(spec, reference, counts, window):
+            if usual is reference.scores:
+                signals += find_score_drift(spec.monitoring, usual.normal, part)
                 continue
-            importance = reference.importance if days is reference.features else {}
-            moved, columns = find_drift(spec.monitoring, learnt, part, importance)
-            faults = find_faults(spec.monitoring, days.counts, part, reference.bins)
+            importance = reference.importance if usual is reference.features else {}
+            moved, columns = find_drift(spec.monitoring, usual.normal, part, importance)
+            whole = usual.normal.counts.sum(axis=0)
+            faults = find_faults(spec.monitoring, whole, usual.limits, part, reference.bins)
             signals += [*(moved if importance else []), *faults]
             drawn |= columns
         same = [look for look in looks if look.version == newest.version]
         partitions = [partition_of(spec, look.partition) for look in same]
         tests = [partition_of(spec, name) for name in reference.scores.partitions]
-        is_seasonal = has_seasons(spec, tests)
+        is_seasonal = reference.scores.is_seasonal
         worth, told = find_worth(
             spec, reference.numbers, seasons_of(spec, tests, is_seasonal=is_seasonal), same,
             seasons_of(spec, partitions, is_seasonal=is_seasonal),
@@ -83,35 +82,17 @@ def find_signals(
 
 def _groups(
     spec: ModelSpec, reference: Reference, counts: Counted, window: Sequence[Partition]
-) -> list[tuple[Days, Normal, Window]]:
-    """Each group of columns: its reference, what is normal of it, and its window."""
+) -> list[tuple[Usual, Window]]:
+    """Each group of columns: what is usual of it, and its window."""
     found, start = [], 0
-    for days in (reference.features, reference.scores, reference.payload):
-        chosen = slice(start, start + len(days.columns))
-        own, is_alike = counts[0][:, chosen, : days.counts.shape[2]], counts[1][-1, chosen]
-        start += len(days.columns)
-        if not days.columns or not len(days.counts):
-            continue
-        normal, is_seasonal = _learn(spec, days)
-        seasons = seasons_of(spec, window, is_seasonal=is_seasonal)
-        found.append((days, normal, Window(days.columns, own, seasons, is_alike)))
+    for usual in reference.groups:
+        chosen = slice(start, start + len(usual.columns))
+        own, is_alike = counts[0][:, chosen, : usual.limits.shares.shape[1]], counts[1][-1, chosen]
+        start += len(usual.columns)
+        if usual.columns:
+            seasons = seasons_of(spec, window, is_seasonal=usual.is_seasonal)
+            found.append((usual, Window(usual.columns, own, seasons, is_alike)))
     return found
-
-
-def _learn(spec: ModelSpec, days: Days) -> tuple[Normal, bool]:
-    """What is normal of a reference, learnt once a process."""
-    known = _learnt.get(id(days))
-    if known is None or known[0] is not days:
-        partitions = [partition_of(spec, name) for name in days.partitions]
-        is_seasonal = has_seasons(spec, partitions)
-        normal = drift.learn(days.counts, seasons_of(spec, partitions, is_seasonal=is_seasonal))
-        if len(_learnt) > 64:
-            _learnt.clear()
-        known = _learnt[id(days)] = (days, normal, is_seasonal)
-    return known[1], known[2]
-
-
-_learnt: dict[int, tuple[Days, Normal, bool]] = {}
 
 
 def _counts(
@@ -121,7 +102,7 @@ def _counts(
     bins = {
         key.segment: {
             name: reference.bins[name]
-            for days in (reference.features, reference.scores, reference.payload) for name in days.columns
+            for usual in reference.groups for name in usual.columns
         }
         for key, reference in references.items()
     }  # fmt: skip
@@ -138,7 +119,7 @@ def _trail(settings: Settings, model: Model, reference: Reference, window: Seque
     names = [one.key for one in days]
     bins = {name: reference.bins[name] for name in reference.features.columns}
     counts, _ = ProfileTable(settings, model.name).counts({reference.key.segment: bins}, names)[reference.key.segment]
-    return replace(reference, features=Days(tuple(names), reference.features.columns, counts))
+    return replace(reference, features=learn_usual(model.spec, names, bins, counts))
 
 
 def _expected_rows(spec: ModelSpec, reference: Reference, partition: Partition) -> float:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import orjson
 
 from include.ratchet.spec import ModelSpec
 from include.ratchet.spec.tables import ColumnSpec
 
-ROWS = 2000
+ROWS = 1000
 """Payloads of a partition that are looked into."""
 
 
@@ -27,7 +27,7 @@ def read_payloads(payloads: Sequence[str | None]) -> list[dict[str, Any]]:
     found = []
     for text in payloads:
         try:
-            content = json.loads(text) if text else None
+            content = orjson.loads(text) if text else None
         except ValueError:
             continue
         if isinstance(content, dict):

@@ -26,6 +26,7 @@ from include.ratchet.monitoring.descriptors import DESCRIPTORS
 from include.ratchet.monitoring.multivariate import ROWS, Codes, code_rows, separability_of_days
 from include.ratchet.monitoring.outcomes import Calibration, calibrate, expect, measure, measure_groups
 from include.ratchet.monitoring.quality import sample as sample_of
+from include.ratchet.monitoring.usual import Usual, learn_usual, nothing_usual
 from include.ratchet.registry.versions import Version, get_version, read_artifact
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
@@ -35,24 +36,10 @@ from include.ratchet.training.metrics import Floats
 from include.ratchet.training.split import split_rows
 
 SCORE = "score"
-_FORMAT = 2
+_FORMAT = 3
+_GROUPS = ("features", "scores", "payload")
 _DESCRIBED = 20_000
 """Of the payload, described for a reference."""
-
-
-@dataclass(frozen=True)
-class Days:
-    """Counts of some columns on some days.
-
-    Attributes:
-        partitions: keys, in order.
-        columns: names.
-        counts: (n_days, n_columns, n_bins), padded with empty bins.
-    """
-
-    partitions: tuple[str, ...]
-    columns: tuple[str, ...]
-    counts: Floats = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,9 +50,9 @@ class Reference:
         key: whose.
         version: of the champion.
         bins: of each column.
-        features: counts on the days of the training window.
-        scores: counts of its scores on the test days.
-        payload: counts of the payload's descriptors on the test days; without columns if none are asked for.
+        features: what is usual of them on the days of the training window.
+        scores: of its scores on the test days.
+        payload: of the payload's descriptors on the test days; without columns if none are asked for.
         numbers: by name (`metric`, `estimate`, `label`, `slice.x = y`, `fairness.x`, `volume`): one value for each
             test day, nan where it has none.
         calibration: from scores to frequencies.
@@ -77,27 +64,34 @@ class Reference:
     key: ModelKey
     version: int
     bins: Mapping[str, Bins]
-    features: Days
-    scores: Days
-    payload: Days
+    features: Usual
+    scores: Usual
+    payload: Usual
     numbers: Mapping[str, Floats]
     calibration: Calibration
     classes: tuple[str, ...]
     importance: Mapping[str, float]
     sample: Codes = field(default_factory=lambda: np.zeros((0, 0), np.int16), repr=False)
 
+    @property
+    def groups(self) -> tuple[Usual, Usual, Usual]:
+        """Columns in the order in which windows hold them."""
+        return self.features, self.scores, self.payload
+
     def to_bytes(self) -> bytes:
         """One compressed file without anything that runs."""
-        groups = {"features": self.features, "scores": self.scores, "payload": self.payload}
+        groups = dict(zip(_GROUPS, self.groups, strict=True))
         head = {
             "format": _FORMAT, "key": list(self.key), "version": self.version,
             "bins": {name: one.to_dict() for name, one in self.bins.items()},
-            "groups": {name: [one.partitions, one.columns] for name, one in groups.items()},
+            "groups": {name: [one.partitions, one.columns, one.is_seasonal] for name, one in groups.items()},
             "numbers": {name: values.tolist() for name, values in self.numbers.items()},
             "classes": self.classes, "importance": dict(self.importance),
         }  # fmt: skip
         content = io.BytesIO()
-        arrays: dict[str, Any] = {name: one.counts.astype(np.int64) for name, one in groups.items()}
+        arrays: dict[str, Any] = {}
+        for name, one in groups.items():
+            arrays |= one.to_arrays(name)
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         arrays["sample"] = self.sample
         arrays["calibration"] = np.stack([self.calibration.scores, self.calibration.frequencies])
@@ -111,13 +105,10 @@ class Reference:
             head = json.loads(arrays["head"].tobytes())
             if head["format"] != _FORMAT:
                 return None
-            days = {
-                name: Days(tuple(partitions), tuple(columns), arrays[name].astype(np.float64))
-                for name, (partitions, columns) in head["groups"].items()
-            }
+            groups = {name: Usual.from_arrays(name, one, arrays) for name, one in head["groups"].items()}
             return cls(
                 ModelKey(*head["key"]), head["version"],
-                {name: Bins.from_dict(one) for name, one in head["bins"].items()}, **days,
+                {name: Bins.from_dict(one) for name, one in head["bins"].items()}, **groups,
                 numbers={name: np.array(values, np.float64) for name, values in head["numbers"].items()},
                 calibration=Calibration(*arrays["calibration"]), classes=tuple(head["classes"]),
                 importance=head["importance"], sample=arrays["sample"],
@@ -172,8 +163,8 @@ def build_reference(settings: Settings, model: Model, version: Version) -> Refer
     )  # fmt: skip
 
 
-def count_days(model: Model, bins: Mapping[str, Bins], table: pa.Table) -> Days:
-    """Counts of a table's columns by the partition of its event time."""
+def count_days(model: Model, bins: Mapping[str, Bins], table: pa.Table) -> Usual:
+    """What is usual of a table's columns, by the partition of its event time."""
     partitions, day = by_partition(model.spec, times(table, model.spec.event_time))
     columns = [name for name in table.column_names if name in bins]
     width = max((len(bins[name]) for name in columns), default=1)
@@ -182,7 +173,7 @@ def count_days(model: Model, bins: Mapping[str, Bins], table: pa.Table) -> Days:
         codes = bins[name].codes(table[name].combine_chunks())
         flat = np.bincount(day * width + codes, minlength=len(partitions) * width)
         counts[:, position] = flat.reshape(len(partitions), width)
-    return Days(tuple(one.key for one in partitions), tuple(columns), counts)
+    return learn_usual(model.spec, [one.key for one in partitions], {name: bins[name] for name in columns}, counts)
 
 
 def groups_of(model: Model, table: pa.Table, prefix: str = "") -> dict[str, Any]:
@@ -247,11 +238,13 @@ def _still_tells(old: Bins, fresh: Bins, column: Any) -> bool:
     return bool(by_old.max() <= by_fresh.max() + 0.1 * rows)
 
 
-def _describe_landed(settings: Settings, model: Model, version: Version, bins: dict[str, Bins], test: pa.Table) -> Days:
-    """Counts of the payload's descriptors on the test days, as they landed; adds their bins."""
+def _describe_landed(
+    settings: Settings, model: Model, version: Version, bins: dict[str, Bins], test: pa.Table
+) -> Usual:  # fmt: skip
+    """What is usual of the payload's descriptors on the test days, as they landed; adds their bins."""
     kinds, spec = model.spec.monitoring.descriptors, model.spec
     if not kinds:
-        return Days((), (), np.zeros((0, 0, 1)))
+        return nothing_usual()
     partitions, _ = by_partition(spec, times(test, spec.event_time))
     table = Table(settings, spec.name, spec.name)
     rows = table.read([one.key for one in partitions], version.lineage.source_versions.get(spec.name),
