@@ -63,9 +63,9 @@ def count_reads(folder: Path, name: str) -> list[str]:
 
     read, known = [], observe.read_partitions
 
-    def spy(delta: Any, partitions: Any, columns: Any = None) -> Any:
+    def spy(delta: Any, partitions: Any, *further: Any) -> Any:
         read.extend(partitions)
-        return known(delta, partitions, columns)
+        return known(delta, partitions, *further)
 
     observe.read_partitions = spy
     monitor.profile(open_home(folder), name, ["all"], PARTITION, AS_OF)

@@ -159,13 +159,18 @@ def read_mark(delta: Any | None, name: str) -> int | None:
     return None if delta is None else delta.transaction_version(name)
 
 
-def read_partitions(delta: Any, partitions: Iterable[str] | None, columns: Sequence[str] | None = None) -> pa.Table:
-    """Rows of some partitions of an open Delta table."""
+def read_partitions(
+    delta: Any, partitions: Iterable[str] | None, columns: Sequence[str] | None = None,
+    where: pads.Expression | None = None,
+) -> pa.Table:  # fmt: skip
+    """Rows of some partitions of an open Delta table; of `where` those alone, without holding the others."""
     keys = None if partitions is None else list(partitions)
     # Files are chosen before pyarrow describes each of them, which is slow over thousands of partitions.
     pruned = [(PARTITION_COLUMN, "in", keys)] if keys else None
     dataset = delta.to_pyarrow_dataset(file_pruning_predicate=pruned)
     chosen = None if keys is None else pads.field(PARTITION_COLUMN).isin(pa.array(keys, pa.string()))
+    if where is not None:
+        chosen = where if chosen is None else chosen & where
     return dataset.to_table(columns=None if columns is None else list(columns), filter=chosen)
 
 

@@ -72,7 +72,7 @@ def find_drift(
         change = drift.test(normal, part.counts, part.seasons, spec.min_rows)
         if not np.isfinite(change.p).any():
             continue
-        has_drifted = drift.discoveries(change.p, spec.alpha) & (change.effect >= spec.effect)
+        has_drifted = drift.discoveries(change.p, spec.drift_alpha) & (change.effect >= spec.effect)
         share = float(sum(importance.get(name, 0.0) for name, is_so in zip(window.columns, has_drifted, strict=True)
                           if is_so))  # fmt: skip
         order = np.argsort(-np.nan_to_num(change.effect))

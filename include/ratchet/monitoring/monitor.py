@@ -101,11 +101,12 @@ def profile(
     day, keys = partition_of(one.spec, partition), [ModelKey(model, segment) for segment in segments]
     looks = observe(settings, one, keys, day, as_of, service)
     late = [
-        observe_labels(settings, one, look, partition_of(one.spec, look.partition), as_of)
-        for key in keys for look in store.read_looks(key, day.start, _late(one.spec), settings)
+        look for key in keys for look in store.read_looks(key, day.start, _late(one.spec), settings)
         if look.maturity < 1 and look.rows and look.as_of < min(as_of, look.end + one.spec.label.lateness + DAY)
     ]  # fmt: skip
-    store.write_looks(late, settings)
+    for name in sorted({look.partition for look in late}):
+        waiting = [look for look in late if look.partition == name]
+        store.write_looks(observe_labels(settings, one, waiting, partition_of(one.spec, name), as_of), settings)
     return sum(look.rows for look in looks)
 
 

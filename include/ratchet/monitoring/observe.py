@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
 from include.ratchet.data.tables import count_rows, read_partitions, read_schema
@@ -30,6 +31,8 @@ from include.ratchet.training.metrics import Floats
 
 _BASE = ("request_id", "row", "segment", "key", "event_time", "received_at", "latency_ms", "version", "route", "score",
          "output", "error", "is_stale", "payload")  # fmt: skip
+_ROWS = 300_000
+"""Held at once: of fifty features some 250 MB."""
 _ANSWERED = ("champion", "batch")
 
 
@@ -64,40 +67,81 @@ def observe(
         as_of: labels that became available then or later are not seen.
         service: numbers of the prediction service that go with the looks.
     """
+    looks: list[Look] = []
+    for part in _parts(settings, model, keys, partition):
+        found, profiles = _observe(settings, model, part, partition, as_of)
+        looks += [replace(look, numbers={**look.numbers, **service}) for look in found]
+        ProfileTable(settings, model.name).write(profiles, [partition.key])
+    write_looks(looks, settings)
+    return tuple(looks)
+
+
+def observe_labels(
+    settings: Settings, model: Model, looks: Sequence[Look], partition: Partition, as_of: datetime
+) -> tuple[Look, ...]:
+    """Looks at a partition with what labels that have come since then say of it; its profiles stay as they are."""
+    found = []
+    for part in _parts(settings, model, [look.key for look in looks], partition):
+        rows = _read(settings, model, part, partition, with_features=False)
+        for look in (look for look in looks if look.key in part):
+            own = _of(rows, look.key, part)
+            if look.version is None or not own.num_rows:
+                found.append(replace(look, as_of=as_of))
+                continue
+            reference = read_reference(settings, model, look.key, look.version)
+            maturity, outcomes = _outcomes(settings, model, reference, own, as_of)
+            told = {name: one for name, one in look.numbers.items() if not name.startswith(("slice.", "fairness."))}
+            found.append(replace(look, as_of=as_of, maturity=maturity, numbers={**told, **outcomes}))
+    return tuple(found)
+
+
+def _observe(
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
+) -> tuple[list[Look], dict[tuple[str, str], dict[str, ColumnProfile]]]:
+    """Looks at some model keys, and the profiles of their columns by segment and partition."""
     rows = _read(settings, model, keys, partition)
     profiles: dict[tuple[str, str], dict[str, ColumnProfile]] = {}
     looks = []
     for key in keys:
-        own = rows.filter(pc.equal(rows["segment"], key.segment)) if len(keys) > 1 else rows
+        own = _of(rows, key, keys)
         version = _champion(settings, key, own)
         empty = Look(key, partition.key, partition.start, partition.end, as_of, version, own.num_rows, 0.0,
-                     frozenset(), ())  # fmt: skip
+                     frozenset(), (), {"volume": float(own.num_rows)})  # fmt: skip
         if version is None or not own.num_rows:
-            looks.append(replace(empty, numbers={"volume": float(own.num_rows), **service}))
+            looks.append(empty)
             continue
         reference = read_reference(settings, model, key, version)
         payloads = read_payloads(own["payload"].take(pa.array(sample(own.num_rows))).to_pylist())
         columns, numbers = _profile(model, reference, own, payloads)
         profiles[key.segment, partition.key] = columns
         maturity, outcomes = _outcomes(settings, model, reference, own, as_of)
-        looks.append(replace(
-            empty, maturity=maturity,
-            numbers={**numbers, **service, **_service(own), **inspect(model.spec, payloads), **outcomes},
-        ))  # fmt: skip
-    ProfileTable(settings, model.name).write(profiles, [partition.key])
-    write_looks(looks, settings)
-    return tuple(looks)
+        told = {**numbers, **_service(own), **inspect(model.spec, payloads), **outcomes}
+        looks.append(replace(empty, maturity=maturity, numbers=told))
+    return looks, profiles
 
 
-def observe_labels(settings: Settings, model: Model, look: Look, partition: Partition, as_of: datetime) -> Look:
-    """A look with what labels that have come since then say of it; its profiles stay as they are."""
-    rows = _read(settings, model, [look.key], partition, with_features=False)
-    if look.version is None or not rows.num_rows:
-        return replace(look, as_of=as_of)
-    reference = read_reference(settings, model, look.key, look.version)
-    maturity, outcomes = _outcomes(settings, model, reference, rows, as_of)
-    told = {name: value for name, value in look.numbers.items() if not name.startswith(("slice.", "fairness."))}
-    return replace(look, as_of=as_of, maturity=maturity, numbers={**told, **outcomes})
+def _parts(
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition
+) -> Iterator[list[ModelKey]]:
+    """The model keys, so many at a time that their rows fit into memory."""
+    _, delta = _open_records(settings, model)
+    if len(keys) == 1 or delta is None:
+        yield list(keys)
+        return
+    counted = pc.value_counts(read_partitions(delta, [partition.key], ["segment"])["segment"]).to_pylist()
+    rows = {one["values"]: one["counts"] for one in counted}
+    part: list[ModelKey] = []
+    for key in keys:
+        if part and sum(rows.get(one.segment, 0) for one in [*part, key]) > _ROWS:
+            yield part
+            part = []
+        part.append(key)
+    yield part
+
+
+def _of(rows: pa.Table, key: ModelKey, keys: Sequence[ModelKey]) -> pa.Table:
+    """The rows of one of several model keys."""
+    return rows.filter(pc.equal(rows["segment"], key.segment)) if len(keys) > 1 else rows
 
 
 def _read(
@@ -111,9 +155,9 @@ def _read(
     groups = {*model.spec.evaluation.slices, *model.spec.evaluation.sensitive}
     wanted = [name for name in there if name in _BASE or (
         name.startswith(FEATURE) and (with_features or name.removeprefix(FEATURE) in groups))]  # fmt: skip
-    rows = read_partitions(delta, [partition.key], wanted)
-    chosen = pc.is_in(rows["segment"], pa.array([key.segment for key in keys], pa.string()))
-    return _choose(rows, pc.and_kleene(chosen, pc.not_equal(rows["route"], "shadow"))).combine_chunks()
+    segments = pa.array([key.segment for key in keys], pa.string())
+    where = pads.field("segment").isin(segments) & (pads.field("route") != "shadow")
+    return read_partitions(delta, [partition.key], wanted, where).combine_chunks()
 
 
 def _choose(rows: pa.Table, mask: Any) -> pa.Table:

@@ -93,3 +93,8 @@ class MonitoringSpec(Spec):
     def alpha(self) -> float:
         """Chance of a false signal of one look at one window; there are 30 looks, at a partition and a window each."""
         return self.false_alarms / 60
+
+    @property
+    def drift_alpha(self) -> float:
+        """The same of a column: ten times as much, as drift counts only where columns of much importance agree."""
+        return min(10 * self.alpha, 0.05)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from include.ratchet.data.blobs import open_blobs
-from include.ratchet.monitoring import monitor, store
+from include.ratchet.data.records import RecordTable
+from include.ratchet.monitoring import monitor, observe, store
 from include.ratchet.monitoring.profile import ProfileTable
 from include.ratchet.monitoring.reference import read_reference
 from include.ratchet.monitoring.report import NUMBERS, PAGE, draw_report, report_path
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import Entry
+from include.ratchet.spec import ModelKey
 from tests.include.ratchet.monitoring.watched import KEY, NAME, kinds
 
 # The life of a model, as in pipeline/test_life.py; arithmetic of our own may not warn.
@@ -217,3 +222,35 @@ def test_model_without_a_champion_is_seen_and_not_judged(watched):
     workspace = watched.workspace
     assert monitor.keys_of(workspace.settings, "nobody")[0].segment == "all"
     assert monitor.judge(workspace, KEY, "2026-03-09") is None
+
+
+def test_segments_are_seen_by_themselves_a_few_at_a_time(watched, monkeypatch):
+    """One table holds the records of all model keys; what is of one key says nothing of another."""
+    workspace, day = watched.workspace, "2026-03-01"
+    settings, model = workspace.settings, workspace.model(NAME)
+    reference, keys = read_reference(settings, model, KEY, 1), [ModelKey(NAME, name) for name in ("a", "b", "c")]
+    watched.land([day])
+    table = RecordTable(settings, model, "scores")
+    rows = table.read([day])
+    parts = []
+    for key in keys:
+        path = f"monitoring/{key.slug}/references/1.npz"
+        open_blobs(settings).put(path, replace(reference, key=key).to_bytes())
+        ledger.move_champion(
+            Entry(key, "promotion", f"promotion:{key}", "a test", "good", datetime(2026, 3, 1, tzinfo=UTC), 1), None,
+            settings,
+        )  # fmt: skip
+        place = rows.column_names.index("segment")
+        parts.append(rows.set_column(place, "segment", pa.array([key.segment] * rows.num_rows)))
+    price = parts[1].column_names.index("feature_price")
+    parts[1] = parts[1].set_column(price, "feature_price", pc.multiply(parts[1]["feature_price"], 100.0))
+    table.commit(table.open(), pa.concat_tables(parts[:2]), [day], {}, {})
+    monkeypatch.setattr(observe, "_ROWS", 500)
+    assert {*keys} < {*monitor.keys_of(settings, NAME)}
+    segments = [key.segment for key in keys]
+    assert monitor.profile(workspace, NAME, segments, day, datetime(2026, 3, 2, tzinfo=UTC)) == 800
+    looks = {look.key.segment: look for look in monitor.compare(workspace, NAME, segments, day)}
+    assert [looks[name].rows for name in segments] == [400, 400, 0]
+    assert kinds(looks["a"]) == set()
+    assert "drift" in kinds(looks["b"])
+    assert kinds(looks["c"]) == {"service"}
