@@ -96,5 +96,5 @@ class MonitoringSpec(Spec):
 
     @property
     def drift_alpha(self) -> float:
-        """The same of a column: ten times as much, as drift counts only where columns of much importance agree."""
-        return min(10 * self.alpha, 0.05)
+        """The same of a column: thirty times as much, as drift counts only where columns of much importance agree."""
+        return min(30 * self.alpha, 0.05)
