@@ -27,6 +27,9 @@ def monitor(
     ] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last partition of a range, included.")] = None,
     count: Annotated[int, typer.Option("--last", min=1, help="How many looks are shown.")] = 14,
+    draw: Annotated[
+        bool, typer.Option(help="Draw Evidently's report of the newest look, and say where it is.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what monitoring saw: rows, labels, metric, signals and incidents; or look at partitions again.
@@ -47,12 +50,18 @@ def monitor(
         count = max(count, len(list(days)))
     looks = store.read_looks(key, until, count, workspace.settings)
     incidents = store.read_incidents(key, workspace.settings)
+    report = _draw(workspace, looks[-1]) if draw and looks else None
     if as_json:
-        emit({"looks": [look.to_dict() for look in looks], "incidents": [one.to_dict() for one in incidents]})
+        emit({
+            "looks": [look.to_dict() for look in looks], "incidents": [one.to_dict() for one in incidents],
+            "report": report,
+        })  # fmt: skip
         return
     console.print(draw_looks(looks) if looks else f"{model} has not been looked at yet; it is after its first records")
     for one in incidents[-5:]:
         console.print(_describe(one), highlight=False, markup=False)
+    if report is not None:
+        console.print(f"report of {looks[-1].partition}: {report}", highlight=False, markup=False)
 
 
 def _look_again(workspace: Workspace, key: ModelKey, first: str, last: str) -> datetime:
@@ -68,6 +77,15 @@ def _look_again(workspace: Workspace, key: ModelKey, first: str, last: str) -> d
             watching.compare(workspace, key.model, segments, day.key)
             progress(f"looking at {day.key}", done, len(days))
     return days[-1].end
+
+
+def _draw(workspace: Workspace, look: Look) -> str | None:
+    """Address of the drawn report; None if there is nothing to draw."""
+    from include.ratchet.data.blobs import open_blobs
+    from include.ratchet.monitoring.report import draw_report
+
+    path = draw_report(workspace.settings, workspace.model(look.key.model), look)
+    return None if path is None else open_blobs(workspace.settings).address(path)
 
 
 def draw_looks(looks: Sequence[Look]) -> Table:

@@ -91,6 +91,17 @@ def find_drift(
     return signals, drawn
 
 
+def find_payload_drift(spec: MonitoringSpec, drawn: Mapping[str, Mapping[str, Any]]) -> list[Signal]:
+    """Descriptors of payloads that have drifted: no model leans on them, so that each counts by itself."""
+    return [
+        Signal(
+            "quality", name, "stability index", one["effect"], spec.effect, one["p"], 1, one["is_drifted"],
+            f"{name}: distributed otherwise than in training (index {one['effect']:.2f})",
+        )
+        for name, one in drawn.items()
+    ]  # fmt: skip
+
+
 def find_score_drift(spec: MonitoringSpec, normal: Normal, window: Window) -> list[Signal]:
     """Whether the champion's answers are distributed otherwise than on its test rows."""
     signals = []

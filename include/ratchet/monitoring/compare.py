@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from include.ratchet.monitoring.calendar import season_of, seasons_of
-from include.ratchet.monitoring.columns import Window, find_drift, find_faults, find_score_drift
+from include.ratchet.monitoring.columns import Window, find_drift, find_faults, find_payload_drift, find_score_drift
 from include.ratchet.monitoring.performance import LONGER, find_worth
 from include.ratchet.monitoring.profile import Counted, ProfileTable
 from include.ratchet.monitoring.reference import Reference, read_reference
@@ -59,11 +59,11 @@ def find_signals(
             if usual is reference.scores:
                 signals += find_score_drift(spec.monitoring, usual.normal, part)
                 continue
-            importance = reference.importance if usual is reference.features else {}
-            moved, columns = find_drift(spec.monitoring, usual.normal, part, importance)
+            moved, columns = find_drift(spec.monitoring, usual.normal, part, reference.importance)
+            is_payload = usual is reference.payload
             whole = usual.normal.counts.sum(axis=0)
             faults = find_faults(spec.monitoring, whole, usual.limits, part, reference.bins)
-            signals += [*(moved if importance else []), *faults]
+            signals += [*(find_payload_drift(spec.monitoring, columns) if is_payload else moved), *faults]
             drawn |= columns
         same = [look for look in looks if look.version == newest.version]
         partitions = [partition_of(spec, look.partition) for look in same]

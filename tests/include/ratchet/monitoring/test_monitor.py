@@ -17,6 +17,7 @@ from include.ratchet.monitoring import monitor, observe, store
 from include.ratchet.monitoring.profile import ProfileTable
 from include.ratchet.monitoring.reference import read_reference
 from include.ratchet.monitoring.report import NUMBERS, PAGE, draw_report, report_path
+from include.ratchet.pipeline import ingest
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import Entry
 from include.ratchet.spec import ModelKey
@@ -254,3 +255,44 @@ def test_segments_are_seen_by_themselves_a_few_at_a_time(watched, monkeypatch):
     assert kinds(looks["a"]) == set()
     assert "drift" in kinds(looks["b"])
     assert kinds(looks["c"]) == {"service"}
+
+
+def test_requests_are_watched_with_their_payloads_described(watched):
+    """Records of the service: text in the payload is described by numbers that the landed rows know."""
+    from tests.include.ratchet.replay.lived import read_orders, record
+
+    watched.configure("monitoring: {records: requests, descriptors: {shop: text}}")
+    workspace, days = watched.workspace, [f"2026-03-{day:02d}" for day in range(1, 5)]
+    ingest.land_partitions(workspace, workspace.model(NAME), days, "a test")
+    for day in days:
+        change = {"change": lambda row: row.update(payload=longer(row["payload"]))} if day == days[-1] else {}
+        record(workspace, read_orders(workspace, day, 400), day, **change)
+    looks = [watched.watch(day).look for day in days]
+    assert [look.rows for look in looks] == [400] * 4
+    assert all("shop.length" in look.numbers["drift"] for look in looks)
+    assert looks[0].numbers["payload.columns"] == 4
+    assert looks[0].numbers["latency_p99_ms"] == 1
+    assert [kinds(look) for look in looks] == [set(), set(), set(), {"quality"}]
+    assert {signal.subject for signal in looks[-1].fired} >= {"shop.length"}
+
+
+def longer(payload):
+    row = json.loads(payload)
+    return json.dumps({**row, "shop": row["shop"] + " of the moon and all its seas"})
+
+
+def test_command_shows_looks_and_draws(watched, monkeypatch, capsys):
+    from include.ratchet.cli import monitor as command
+
+    monkeypatch.setattr(command, "open_workspace", lambda: watched.workspace)
+    watched.change(d2026_03_02={"nulls": 0.5})
+    watched.live("2026-03-01", "2026-03-02")
+    command.monitor(NAME, first="2026-03-01", last="2026-03-02", draw=True, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert [look["partition"] for look in shown["looks"]] == ["2026-03-01", "2026-03-02"]
+    assert shown["report"].endswith("reports/2026-03-02/report.html")
+    assert len(shown["incidents"]) == 1
+    command.monitor(NAME)
+    told = capsys.readouterr().err
+    assert "2026-03-02" in told
+    assert "quality" in told
