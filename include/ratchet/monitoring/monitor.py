@@ -46,7 +46,7 @@ class Judgement:
     Attributes:
         look: at the newest partition.
         decision: of the policy.
-        incident: as it was written; None if nothing changed.
+        incident: as this look wrote it, now or before; None if it changed nothing.
         done: what was done about it, in words; empty if nothing.
         request: idempotency key of the retraining request, if one was made.
     """
@@ -148,6 +148,9 @@ def act(
     incident = follow(known[-1] if known else None, look, decision, quiet)
     if incident is not None:
         store.write_incident(incident, settings)
+    elif known and known[-1].partition == look.partition:
+        # This look wrote it before and may have been cut off before it could say so.
+        incident = known[-1]
     if decision.outcome == "retrain":
         request = _request(workspace, look, decision, actor, report)
         ledger.record(request, settings)

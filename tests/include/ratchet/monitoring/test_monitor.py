@@ -59,10 +59,15 @@ def test_quiet_weeks_raise_nothing(watched):
 
 
 def test_looking_twice_is_looking_once(watched):
-    first = watched.live("2026-03-01", "2026-03-03")[-1].look
+    watched.change(d2026_03_03={"nulls": 0.5})
+    judged = watched.live("2026-03-01", "2026-03-03")[-1]
+    first = judged.look
     table = ProfileTable(watched.workspace.settings, NAME)
     rows = table.row_counts()
-    assert watched.watch("2026-03-03").look == first
+    again = watched.watch("2026-03-03")
+    assert again.look == first
+    assert again.incident == judged.incident  # with the key of its message, which is told once
+    assert len(store.read_incidents(KEY, watched.workspace.settings)) == 1
     assert table.row_counts() == rows
 
 
