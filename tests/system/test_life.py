@@ -255,7 +255,7 @@ def test_days_of_traffic_hand_a_version_over(stack):
     assert found["labels"] == found["by_version"]["1"]["labelled"] + found["by_version"]["2"]["labelled"]
     watched = found["watched"]
     assert [one["partition"] for one in watched] == [day.key for day in days]
-    assert all(one["rows"] > 500 and one["metric"] > 0.5 for one in watched), watched
+    assert all(one["rows"] > 500 and one["metric"] > 0.3 for one in watched), watched
     stages = [(one["action"], one["stage"]) for one in found["rollout"]]
     assert stages == [("advance", "canary 50 %"), ("ask", "canary 50 %"), ("finish", "canary 100 %")], found["rollout"]
     kinds = [entry.kind for entry in ledger.history(key, stack.settings)]
@@ -288,8 +288,12 @@ def test_records_are_kept_scored_and_replayed_in_airflow(stack):
     assert report["is_identical"]
     assert report["what_if"]
     # Records that arrive wake the monitor, which looks at their partition.
-    woken = [run["dag_run_id"] for run in stack.client.pages(f"/dags/monitor_{name}/dagRuns", "dag_runs")
-             if run["run_type"] == "asset_triggered"]  # fmt: skip
+    deadline, woken = time.monotonic() + 120, []
+    while not woken:
+        assert time.monotonic() < deadline, "the monitor was not woken"
+        time.sleep(1)
+        runs = stack.client.pages(f"/dags/monitor_{name}/dagRuns", "dag_runs")
+        woken = [run["dag_run_id"] for run in runs if run["run_type"] == "asset_triggered"]
     assert stack.finish(f"monitor_{name}", woken[0]) == "success", stack.explain(f"monitor_{name}", woken[0])
     (batch,) = stack.client.xcom(f"monitor_{name}", woken[0], "plan")
     assert [look["partition"] for look in batch["looks"]] == [first]

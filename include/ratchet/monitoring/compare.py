@@ -29,7 +29,7 @@ def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partitio
         if looks and looks[-1].partition == partition.key:
             found[key] = looks
             version = looks[-1].version
-            if version is not None and looks[-1].rows:
+            if version is not None:
                 references[key] = _trail(settings, model, read_reference(settings, model, key, version), window)
     counts = _counts(settings, model, references, window)
     return tuple(
