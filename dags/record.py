@@ -9,11 +9,11 @@ A running service ships by itself again and again; this finds what one left that
 
 from __future__ import annotations
 
-from airflow.sdk import CronPartitionTimetable, dag
+from airflow.sdk import CronDataIntervalTimetable, Param, dag
 
 from include.ratchet.orchestration import records
 from include.ratchet.orchestration.assets import RECORD, dag_id, requests_asset, tags
-from include.ratchet.orchestration.partitions import CRON, KEY_FORMAT
+from include.ratchet.orchestration.partitions import CRON
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.spec import ModelSpec
@@ -26,14 +26,15 @@ def build(spec: ModelSpec) -> None:
         dag_id=dag_id(RECORD, spec.name),
         description=f"Ship, compact and publish the request records of {spec.name}",
         doc_md=__doc__,
-        schedule=CronPartitionTimetable(
-            CRON[spec.partition], timezone=spec.timezone, run_offset=-1, key_format=KEY_FORMAT[spec.partition]
-        ),
+        # Not partitioned, for all that it is about partitions: an event of a partitioned run wakes no DAG that has a
+        # schedule of its own as well, as those have that hand over and watch.
+        schedule=CronDataIntervalTimetable(CRON[spec.partition], timezone=spec.timezone),
         start_date=first_day(spec),
         catchup=False,
         max_active_runs=1,
         tags=tags(spec, RECORD),
         default_args=defaults(spec),
+        params={"partition": Param(None, type=["null", "string"], description="To publish; the last one: 2013-01-01")},
     )
     def record() -> None:
         tidied = step(records.ship)(spec.name) >> step(records.compact)(spec.name) >> step(records.expire)(spec.name)

@@ -68,9 +68,10 @@ def publish(model: str) -> Iterator[Metadata]:
     from include.ratchet.data.records import RecordTable
     from include.ratchet.pipeline.ingest import last_ended
 
-    workspace, run = open_workspace(), get_current_context()["dag_run"]
+    workspace, context = open_workspace(), get_current_context()
     found = workspace.model(model)
-    key = run.partition_key or last_ended(found.spec, run.run_after)
+    now = context.get("data_interval_end") or context["dag_run"].run_after
+    key = context["params"].get("partition") or last_ended(found.spec, now)
     rows = RecordTable(workspace.settings, found, "requests").row_counts().get(key, 0)
     if not rows:
         message = f"{model} has answered nothing with an event time in {key}"
