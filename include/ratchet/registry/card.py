@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -158,4 +159,5 @@ def _text(value: Any) -> str:
     escaped = html.escape(str(value), quote=False).replace("\n", " ")
     for character in "\\`*[]|!":
         escaped = escaped.replace(character, f"&#{ord(character)};")
-    return escaped
+    # Within a word an underscore is text to Markdown; at its end it is emphasis.
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", escaped)

@@ -59,6 +59,7 @@ def test_card_tells_data_metrics_gates_slices_limits_and_lineage(tmp_path):
 @given(name=st.text(min_size=1, max_size=60) | st.sampled_from([
     "<script>alert(1)</script>", "](javascript:alert(1))", "| a | b |\n| - | - |", "![x](http://evil/x.png)",
     "`</style><img src=x onerror=alert(1)>`", "&lt;b&gt;", "\\<b\\>",
+    "_0_", "__a__ _b_",
 ]))  # fmt: skip
 def test_hostile_names_stay_text(tmp_path_factory, name):
     hostile = (SliceResult(name, 900, Interval(0.7, 0.6, 0.8), None),)
