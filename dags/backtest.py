@@ -14,6 +14,7 @@ from airflow.sdk import Param, dag
 
 from include.ratchet.orchestration import backtests
 from include.ratchet.orchestration.assets import BACKTEST, dag_id, tags
+from include.ratchet.orchestration.links import BACKTEST_REPORT
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.spec import ModelSpec
@@ -42,7 +43,7 @@ def build(spec: ModelSpec) -> None:
         },
     )
     def backtest() -> None:
-        step(backtests.recommend)(step(backtests.backtest, links=(backtests.LINK,))(spec.name))
+        step(backtests.recommend)(step(backtests.backtest, links=(BACKTEST_REPORT,))(spec.name))
 
     backtest()
 

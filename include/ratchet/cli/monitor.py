@@ -11,7 +11,7 @@ from rich.table import Table
 
 from include.ratchet.cli.models import ModelName
 from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, progress_bar
-from include.ratchet.spec import ModelKey, partition_of, partitions_between
+from include.ratchet.spec import ModelKey, Partition, partition_of, partitions_between
 
 if TYPE_CHECKING:
     from include.ratchet.monitoring.incidents import Incident
@@ -45,9 +45,9 @@ def monitor(
     spec = workspace.model(model).spec
     until = datetime.max.replace(tzinfo=UTC)
     if first is not None:
-        until = _look_again(workspace, key, first, last or first)
-        days = partitions_between(spec, partition_of(spec, first), partition_of(spec, last or first))
-        count = max(count, len(list(days)))
+        days = list(partitions_between(spec, partition_of(spec, first), partition_of(spec, last or first)))
+        _look_again(workspace, key, days)
+        until, count = days[-1].end, max(count, len(days))
     looks = store.read_looks(key, until, count, workspace.settings)
     incidents = store.read_incidents(key, workspace.settings)
     report = _draw(workspace, looks[-1]) if draw and looks else None
@@ -64,19 +64,17 @@ def monitor(
         console.print(f"report of {looks[-1].partition}: {report}", highlight=False, markup=False)
 
 
-def _look_again(workspace: Workspace, key: ModelKey, first: str, last: str) -> datetime:
+def _look_again(workspace: Workspace, key: ModelKey, days: Sequence[Partition]) -> None:
     from include.ratchet.monitoring import monitor as watching
 
-    spec = workspace.model(key.model).spec
-    days = list(partitions_between(spec, partition_of(spec, first), partition_of(spec, last)))
+    lateness = workspace.model(key.model).spec.label.lateness
     segments = [one.segment for one in watching.keys_of(workspace.settings, key.model)]
     with progress_bar() as progress:
         for done, day in enumerate(days, start=1):
-            as_of = min(workspace.clock(), day.end + spec.label.lateness)
+            as_of = min(workspace.clock(), day.end + lateness)
             watching.profile(workspace, key.model, segments, day.key, as_of)
             watching.compare(workspace, key.model, segments, day.key)
             progress(f"looking at {day.key}", done, len(days))
-    return days[-1].end
 
 
 def _draw(workspace: Workspace, look: Look) -> str | None:

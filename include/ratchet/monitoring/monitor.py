@@ -163,7 +163,7 @@ def act(
 def past_requests(key: ModelKey, settings: Settings) -> list[PastRequest]:
     """Retrainings that were asked for, by whomever, oldest first."""
     rows = ledger.history(key, settings)
-    answered = {answer for row in rows if row.kind == "verdict" for answer in row.details.get("answers", ())}
+    answered = ledger.answered_requests(rows)
     return [
         PastRequest(
             at=row.as_of or row.recorded_at,

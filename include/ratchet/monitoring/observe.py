@@ -124,8 +124,9 @@ def _parts(
     settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition
 ) -> Iterator[list[ModelKey]]:
     """The model keys, so many at a time that their rows fit into memory."""
-    _, delta = _open_records(settings, model)
-    if len(keys) == 1 or delta is None:
+    # A single key is not counted first: `_read` opens the records anyway.
+    delta = _open_records(settings, model)[1] if len(keys) > 1 else None
+    if delta is None:
         yield list(keys)
         return
     counted = pc.value_counts(read_partitions(delta, [partition.key], ["segment"])["segment"]).to_pylist()

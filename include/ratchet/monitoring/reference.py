@@ -27,6 +27,7 @@ from include.ratchet.monitoring.multivariate import ROWS, Codes, code_rows, sepa
 from include.ratchet.monitoring.outcomes import Calibration, calibrate, expect, measure, measure_groups
 from include.ratchet.monitoring.quality import sample as sample_of
 from include.ratchet.monitoring.usual import Usual, learn_usual, nothing_usual
+from include.ratchet.registry.importance import importance_shares
 from include.ratchet.registry.versions import Version, get_version, read_artifact
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
@@ -271,6 +272,4 @@ def _importance(version: Version, settings: Settings, columns: Sequence[str]) ->
         told = json.loads(read_artifact(version, "importance.json", settings))
     except VersionNotFoundError:
         told = {}
-    shares = {name: max(float(told.get(name, 0.0)), 0.0) for name in columns}
-    total = sum(shares.values())
-    return {name: share / total if total > 0 else 1 / len(columns) for name, share in shares.items()}
+    return importance_shares(told, columns)

@@ -8,14 +8,12 @@ from __future__ import annotations
 import logging
 import os
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from airflow.sdk import get_current_context
 
-from include.ratchet.orchestration.links import link_key
+from include.ratchet.orchestration.links import link_backtest
 from include.ratchet.orchestration.steps import Json, open_workspace
 
-LINK = "Backtest"
 POLICIES = ("never", "weekly", "nightly", "drift", "performance", "both")
 """Those of the engine, which a parse may not import; a test compares the two."""
 
@@ -37,9 +35,7 @@ def backtest(model: str) -> Json:
     found = recommend(result, spec)
     folder = store_report(workspace.settings, result, found)
     logging.getLogger(__name__).info("%s", to_markdown(result, found))
-    base = urlsplit(workspace.settings.airflow_url).path.rstrip("/")
-    page = f"{base}/ratchet/reports/{quote(folder.removeprefix('validation/'))}/index.html"
-    get_current_context()["ti"].xcom_push(key=link_key(LINK), value=page)
+    link_backtest(folder, workspace.settings)
     return {
         "policy": found.policy, "pays": found.pays, "reason": found.reason, "section": found.section,
         "report": f"{workspace.settings.store}/{folder}",

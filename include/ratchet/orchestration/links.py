@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from include.ratchet.validation import ValidationReport
 
 DOCS, VERSION, CARD, DRIFT = "Data Docs", "Model version", "Model card", "Drift report"
-TRAINING, CAUSE = "Training", "What asked for it"
+TRAINING, CAUSE, BACKTEST_REPORT = "Training", "What asked for it", "Backtest"
 VERSION_LINKS = (VERSION, CARD)
 
 
@@ -95,6 +95,11 @@ def link_version(version: Version, settings: Settings) -> None:
 def link_drift(key: ModelKey, partition: str, settings: Settings) -> None:
     """Link the running task to the report of what moved."""
     _leave(DRIFT, f"{_base(settings)}/drift/{key.slug}/{quote(partition)}/")
+
+
+def link_backtest(folder: str, settings: Settings) -> None:
+    """Link the running task to the page of a backtest."""
+    _leave(BACKTEST_REPORT, f"{_base(settings)}/reports/{quote(folder.removeprefix('validation/'))}/index.html")
 
 
 def link_training(model: str, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import retraining_asset
 from include.ratchet.orchestration.links import link_drift, link_training
-from include.ratchet.orchestration.steps import open_workspace
+from include.ratchet.orchestration.steps import open_workspace, run_kind
 
 if TYPE_CHECKING:
     from include.ratchet.monitoring.monitor import Judgement
@@ -64,9 +64,8 @@ def profile(model: str, batch: Json) -> Json:
     from include.ratchet.monitoring.scrape import read_counters
 
     workspace, url = open_workspace(), os.environ.get("RATCHET_SERVING_URL")
-    kind = get_current_context()["dag_run"].run_type
     # What the service says now is of now: of no use to a look at the past.
-    is_present = str(getattr(kind, "value", kind)) in ("scheduled", "asset_triggered")
+    is_present = run_kind(get_current_context()["dag_run"]) in ("scheduled", "asset_triggered")
     service = read_counters(url) if url and is_present else {}
     rows = {
         look["partition"]: monitor.profile(
@@ -142,7 +141,7 @@ def act(model: str, judged: Sequence[Json]) -> Iterator[Metadata]:
     from include.ratchet.spec import ModelKey
 
     workspace, run = open_workspace(), get_current_context()["dag_run"]
-    kind = str(getattr(run.run_type, "value", run.run_type))
+    kind = run_kind(run)
     requests = []
     for one in judged:
         found = monitor.judge(workspace, ModelKey(model, one["segment"]), one["partition"])

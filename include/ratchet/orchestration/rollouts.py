@@ -13,7 +13,7 @@ from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import champion_asset
-from include.ratchet.orchestration.steps import APPROVE, open_workspace
+from include.ratchet.orchestration.steps import APPROVE, open_workspace, run_kind
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -163,7 +163,7 @@ def _order(workspace: Workspace, reason: str | None) -> Order:
 
     context = get_current_context()
     run, task = context["dag_run"], context["ti"].task_id
-    kind = str(getattr(run.run_type, "value", run.run_type))
+    kind = run_kind(run)
     person = getattr(run, "triggering_user_name", None)
     actor = person if kind == "manual" and person else f"{kind} run"
     return Order(actor, reason or f"asked for by a {kind} run", workspace.clock(), once=f"{run.run_id}/{task}")

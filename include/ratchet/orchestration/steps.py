@@ -229,6 +229,11 @@ def open_workspace() -> Workspace:
     return Workspace(read_settings(os.environ), AirflowConnections(), lambda: datetime.now(UTC))
 
 
+def run_kind(run: Any) -> str:
+    """How a run came about: scheduled, manual, backfill or asset_triggered."""
+    return str(getattr(run.run_type, "value", run.run_type))
+
+
 def _run_id() -> str:
     return str(get_current_context()["run_id"])
 
@@ -248,7 +253,7 @@ def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
 
     context, spec, key = get_current_context(), workspace.model(model).spec, ModelKey(model)
     params, run = context["params"], context["dag_run"]
-    kind = str(getattr(run.run_type, "value", run.run_type))
+    kind = run_kind(run)
     # A replay of history answers nobody's request of today.
     waiting = () if kind == "backfill" else ledger.pending_requests(key, workspace.settings)
     if report := next((entry.details["report"] for entry in reversed(waiting) if entry.details.get("report")), None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,3 +47,10 @@ def permutation_importance(
         shuffled = frame.assign(**{name: frame[name].to_numpy()[generator.permutation(len(frame))]})
         lost[str(name)] = sign * (base - score(spec.metric, truth, predict(estimator, shuffled, spec.task, classes)))
     return lost
+
+
+def importance_shares(lost: Mapping[str, float], columns: Sequence[str]) -> dict[str, float]:
+    """Each column's share of what is lost without any of them, summing to 1; equal shares where nothing is lost."""
+    shares = {name: max(float(lost.get(name, 0.0)), 0.0) for name in columns}
+    total = sum(shares.values())
+    return {name: share / total if total > 0 else 1 / len(columns) for name, share in shares.items()}

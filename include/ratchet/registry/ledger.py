@@ -100,8 +100,13 @@ def read_requests(keys: Sequence[str], settings: Settings) -> list[dict[str, Any
 def pending_requests(key: ModelKey, settings: Settings) -> tuple[Entry, ...]:
     """Requests to retrain that no verdict has answered yet, oldest first, whether or not their event arrived."""
     rows = history(key, settings)
-    answered = {answer for row in rows if row.kind == "verdict" for answer in row.details.get("answers", ())}
+    answered = answered_requests(rows)
     return tuple(row for row in rows if row.kind == "request" and row.idempotency_key not in answered)
+
+
+def answered_requests(rows: Sequence[Entry]) -> set[str]:
+    """Idempotency keys of the requests to retrain that a verdict among some rows has answered."""
+    return {answer for row in rows if row.kind == "verdict" for answer in row.details.get("answers", ())}
 
 
 def read_aliases(key: ModelKey, settings: Settings) -> dict[str, AliasState]:

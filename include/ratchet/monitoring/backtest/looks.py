@@ -19,7 +19,7 @@ from include.ratchet.monitoring.calendar import has_seasons, seasons_of
 from include.ratchet.monitoring.columns import Window, find_drift
 from include.ratchet.monitoring.performance import LONGER, find_worth
 from include.ratchet.monitoring.signals import Look, Signal
-from include.ratchet.registry.importance import permutation_importance
+from include.ratchet.registry.importance import importance_shares, permutation_importance
 from include.ratchet.spec import ModelKey
 from include.ratchet.spec.monitoring import SignalKind
 from include.ratchet.training.metrics import Floats
@@ -120,9 +120,7 @@ class Looks:
             self._spec, self._folds.estimator(champion), history.features.iloc[rows], history.codes[rows],
             history.classes,
         )  # fmt: skip
-        shares = {name: max(lost.get(name, 0.0), 0.0) for name in self._columns}
-        total = sum(shares.values())
-        return {name: share / total if total > 0 else 1 / len(shares) for name, share in shares.items()}
+        return importance_shares(lost, self._columns)
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:

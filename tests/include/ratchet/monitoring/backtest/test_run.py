@@ -295,7 +295,7 @@ def test_command_and_task_say_the_same(steady_history, monkeypatch):
 
     from include.ratchet.cli import backtest as command
     from include.ratchet.cli.__main__ import app
-    from include.ratchet.orchestration import backtests
+    from include.ratchet.orchestration import backtests, links
 
     workspace, left = steady_history.workspace, {}
     monkeypatch.setattr(command, "open_workspace", lambda: workspace)
@@ -306,7 +306,8 @@ def test_command_and_task_say_the_same(steady_history, monkeypatch):
     params = {"from": FIRST, "to": "2026-02-05", "policies": "weekly"}
     pushed = SimpleNamespace(xcom_push=lambda key, value: left.update({key: value}))
     monkeypatch.setattr(backtests, "open_workspace", lambda: workspace)
-    monkeypatch.setattr(backtests, "get_current_context", lambda: {"params": params, "ti": pushed})
+    for module in (backtests, links):
+        monkeypatch.setattr(module, "get_current_context", lambda: {"params": params, "ti": pushed})
     monkeypatch.setattr(backtests.os, "cpu_count", lambda: 1)
     report = backtests.backtest("steady")
     assert report["policies"]["weekly"]["mean"] == told["policies"][0]["mean"]["value"]
