@@ -2,8 +2,9 @@
 
 from include.ratchet.spec.durations import format_duration, parse_duration
 from include.ratchet.spec.loading import find_models, get_model, load_model, load_models
-from include.ratchet.spec.model import NIGHTLY, WHOLE, Model, ModelKey, ModelSpec
+from include.ratchet.spec.model import NIGHTLY, Model, ModelSpec
 from include.ratchet.spec.partitions import STATIC_KEY, Partition, partition_of, partitions_between
+from include.ratchet.spec.segments import WHOLE, ModelKey, segment_name
 
 __all__ = [
     "NIGHTLY",
@@ -21,4 +22,5 @@ __all__ = [
     "parse_duration",
     "partition_of",
     "partitions_between",
+    "segment_name",
 ]

@@ -8,7 +8,7 @@ import json
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
 from include.ratchet.spec.monitoring import MonitoringSpec
+from include.ratchet.spec.segments import SegmentsSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
 from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
 from include.ratchet.spec.training import (
@@ -26,30 +27,6 @@ from include.ratchet.spec.training import (
     GatesSpec,
     TrainingSpec,
 )
-
-WHOLE = "all"
-"""The segment of a model that is not divided."""
-
-
-class ModelKey(NamedTuple):
-    """What everything is keyed by: a model and one of its segments."""
-
-    model: str
-    segment: str = WHOLE
-
-    @property
-    def slug(self) -> str:
-        """A name for registries and paths: `flight_delay`, `flight_delay.UA`; an unsafe segment gives a hash."""
-        if self.segment == WHOLE:
-            return self.model
-        safe = self.segment.replace("-", "").replace("_", "").isalnum() and self.segment.isascii()
-        if safe and len(self.segment) <= 64:
-            return f"{self.model}.{self.segment}"
-        return f"{self.model}.{hashlib.sha256(self.segment.encode()).hexdigest()[:16]}"
-
-    def __str__(self) -> str:
-        """The key as people read it."""
-        return self.model if self.segment == WHOLE else f"{self.model}/{self.segment}"
 
 
 def _known_timezone(name: str) -> str:
@@ -118,6 +95,8 @@ class ModelSpec(Spec):
     prediction_lead: Duration = Field(default="0m", validate_default=True)
     """A row's prediction time is its event time minus this. Features see only what was available before it."""
 
+    segments: SegmentsSpec | None = None
+    """Absent: one model of all rows."""
     schedule: ScheduleSpec = ScheduleSpec()
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -156,6 +135,18 @@ class ModelSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _check_segments(self) -> Self:
+        for column in self.segments.by if self.segments else ():
+            found = self.columns[column].type if column in self.columns else "a column that `columns` does not list"
+            if found not in ("string", "integer", "boolean"):
+                message = f"segments.by: {column} is {found}; expected a column of type string, integer or boolean"
+                raise ValueError(message)
+            if column in (self.label.column, *self.label.outcomes):
+                message = f"segments.by: {column} is known only with the label; expected a column that callers send"
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _check_times(self) -> Self:
         own = [("columns", self.columns, time) for time in (self.event_time, self.label.available_time)]
         further = [
@@ -190,7 +181,9 @@ class ModelSpec(Spec):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of what it says of the model: defaults filled in; comments, order and operation left out."""
-        content = self.model_dump(mode="json", exclude={"serving", "rollout", "monitoring", "alerts"})
+        content = self.model_dump(mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts"})
+        if self.segments is not None:
+            content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def table(self, name: str) -> TableSpec:
