@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from include.ratchet.data.tables import PARTITION_COLUMN, Table, count_rows, read_mark, read_partitions, read_schema
 from include.ratchet.settings import Settings
@@ -129,10 +130,13 @@ class RecordTable(Table):
         ]
         return removed
 
-    def between(self, start: datetime, end: datetime, columns: Sequence[str] | None = None) -> pa.Table:
+    def between(
+        self, start: datetime, end: datetime, columns: Sequence[str] | None = None,
+        where: pads.Expression | None = None,
+    ) -> pa.Table:  # fmt: skip
         """Rows whose event time (of feedback: time of arrival) lies in `[start, end)`; no row before the first append.
 
-        Columns that no row has yet are null.
+        Columns that no row has yet are null. Of `where` those rows alone are read, without holding the others.
         """
         delta = self.open()
         if delta is None:
@@ -143,7 +147,7 @@ class RecordTable(Table):
         inside = [key for key in count_rows(delta) if first <= key <= last]
         there = {*read_schema(delta).names, PARTITION_COLUMN}
         wanted = None if columns is None else [name for name in dict.fromkeys([*columns, time]) if name in there]
-        rows = read_partitions(delta, inside or [""], wanted)
+        rows = read_partitions(delta, inside or [""], wanted, where)
         known = pc.and_(
             pc.greater_equal(rows[time], pa.scalar(start, _TIME)), pc.less(rows[time], pa.scalar(end, _TIME))
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,13 @@ import pyarrow.compute as pc
 
 from include.ratchet.data.records import RecordTable
 from include.ratchet.evaluation.report import row_loss
-from include.ratchet.rollout.labels import Outcomes, read_outcomes, said_probabilities, unit_of
+from include.ratchet.rollout.labels import Outcomes, said_probabilities
 from include.ratchet.rollout.sequential import Floats, Moments
 from include.ratchet.rollout.state import RolloutState
+from include.ratchet.rollout.stretch import KEY, LABEL, PERSON, TRUTH, UNIT, StageRecords, read_stages
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, partition_of
 
-_COLUMNS = ("request_id", "row", "segment", "key", "event_time", "prediction_time", "received_at", "latency_ms",
-            "version", "route", "mode", "score", "output", "error")  # fmt: skip
-_UNROUTED = ("batch", "pinned")
-"""Routes that no hand-over chose."""
-_UNIT, _KEY = "_unit_code", "_key_code"
 _TIME = pa.timestamp("us", "UTC")
 
 
@@ -118,15 +114,20 @@ class _Scored:
 
 
 def gather(settings: Settings, model: Model, state: RolloutState, as_of: datetime) -> Evidence:
-    """The evidence of the present stage as it stood at `as_of`."""
-    rows = _read_rows(settings, model, state, as_of)
-    outcomes = read_outcomes(settings, model, rows, as_of)
+    """The evidence of the present stage as it stood at `as_of`, of one key."""
+    (records,) = read_stages(settings, model, [(state, as_of)])
+    return weigh(model.spec, records)
+
+
+def weigh(spec: ModelSpec, records: StageRecords) -> Evidence:
+    """The evidence of a stage, of what was recorded in it."""
+    state, rows, outcomes = records.state, records.rows, records.outcomes
     tables = {
         version: rows.filter(pc.equal(rows["version"], version))
         for version in (state.champion, state.challenger)
         if version is not None
     }
-    scored = {version: _score(model.spec, table, outcomes) for version, table in tables.items()}
+    scored = {version: _score(spec, table, outcomes) for version, table in tables.items()}
     arms = {version: _arm(version, tables[version], scored[version]) for version in tables}
     challenger = arms.get(state.challenger) if state.challenger is not None else None
     shift = None
@@ -134,12 +135,12 @@ def gather(settings: Settings, model: Model, state: RolloutState, as_of: datetim
         shift = distance_of(*(_scores(tables[version]) for version in (state.champion, state.challenger)))
     return Evidence(
         since=state.stage_since,
-        as_of=as_of,
+        as_of=records.as_of,
         champion=arms[state.champion],
         challenger=challenger,
         paired=_pair(scored[state.champion], scored[state.challenger]) if state.challenger else Moments(0, 0.0, 0.0),
         shift=shift,
-        human=_compare_people(model.spec, tables[state.champion], outcomes) if state.strategy == "defer" else None,
+        human=_compare_people(spec, tables[state.champion], outcomes) if state.strategy == "defer" else None,
     )
 
 
@@ -164,32 +165,6 @@ def distance_of(one: Floats, other: Floats) -> float | None:
     every = np.concatenate([one, other])
     below = [np.searchsorted(sample, every, side="right") / len(sample) for sample in (one, other)]
     return float(np.abs(below[0] - below[1]).max())
-
-
-def _read_rows(settings: Settings, model: Model, state: RolloutState, as_of: datetime) -> pa.Table:
-    """The stage's records, oldest prediction first, with a key in each: its own, or its request and row."""
-    # Half-open times of the event; a row that is predicted ahead of its event counts once it is predicted.
-    end = as_of + model.spec.prediction_lead + timedelta(microseconds=1)
-    rows = RecordTable(settings, model, "requests").between(state.stage_since, end, _COLUMNS)
-    predicted = pc.coalesce(rows["prediction_time"], rows["event_time"])
-    # What was predicted before the stage began was the stage before's, also if its event came later.
-    keep = pc.and_(
-        pc.greater_equal(predicted, pa.scalar(state.stage_since, _TIME)), pc.less(predicted, pa.scalar(as_of, _TIME))
-    )
-    keep = pc.and_kleene(keep, pc.equal(rows["segment"], state.key.segment))
-    for route in _UNROUTED:
-        keep = pc.and_kleene(keep, pc.not_equal(rows["route"], route))
-    if not state.at.is_shadowed:
-        # Two groups of keys can be compared only while both were answered.
-        keep = pc.and_kleene(keep, pc.equal(rows["mode"], state.at.mode))
-    rows = rows.filter(pc.fill_null(keep, False)).sort_by(
-        [("prediction_time", "ascending"), ("received_at", "ascending")]
-    )
-    units = unit_of(rows)
-    keys = pc.coalesce(rows["key"].combine_chunks(), units)
-    rows = rows.set_column(rows.column_names.index("key"), "key", keys)
-    codes = {name: pc.dictionary_encode(column).indices for name, column in ((_UNIT, units), (_KEY, keys))}
-    return rows.append_column(_UNIT, codes[_UNIT]).append_column(_KEY, codes[_KEY])
 
 
 def _arm(version: int, table: pa.Table, scored: _Scored) -> Arm:
@@ -217,10 +192,10 @@ def _scores(table: pa.Table) -> Floats:
 def _score(spec: ModelSpec, table: pa.Table, outcomes: Outcomes) -> _Scored:
     """Losses of the rows that have a score and a label."""
     table = _predicted(spec, table)
-    is_known, labels = outcomes.labels.find(table["key"].combine_chunks())
+    is_known, labels = outcomes.labels.at(table[LABEL].combine_chunks())
     table = table.filter(pa.array(is_known))
     hours = pc.cast(table["event_time"], pa.int64()).to_numpy() // 3_600_000_000
-    return _Scored(table[_UNIT].to_numpy(), table[_KEY].to_numpy(), hours, _losses(spec, table, labels))
+    return _Scored(table[UNIT].to_numpy(), table[KEY].to_numpy(), hours, _losses(spec, table, labels))
 
 
 def _predicted(spec: ModelSpec, table: pa.Table) -> pa.Table:
@@ -252,14 +227,14 @@ def _pair(champion: _Scored, challenger: _Scored) -> Moments:
 
 def _compare_people(spec: ModelSpec, table: pa.Table, outcomes: Outcomes) -> Human | None:
     table = _predicted(spec, table)
-    _, first = np.unique(table[_KEY].to_numpy(), return_index=True)
+    _, first = np.unique(table[KEY].to_numpy(), return_index=True)
     table = table.take(pa.array(np.sort(first)))
-    answered, people = outcomes.people.find(table["key"].combine_chunks())
+    answered, people = outcomes.people.at(table[PERSON].combine_chunks())
     table = table.filter(pa.array(answered))
     if table.num_rows == 0:
         return None
     said = _answers(spec, table)
-    is_known, truth = outcomes.truths.find(table["key"].combine_chunks())
+    is_known, truth = outcomes.truths.at(table[TRUTH].combine_chunks())
     is_regression = spec.task == "regression"
 
     def quality(values: npt.NDArray[Any], against: npt.NDArray[Any]) -> Floats:

@@ -41,9 +41,16 @@ class Known:
 
     def find(self, keys: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
         """Whether each key is known, and the values of those that are, in order."""
-        position = pc.index_in(keys, value_set=self.keys)
-        found = pc.is_valid(position).to_numpy(zero_copy_only=False)
-        return found, self.values[pc.drop_null(position).to_numpy(zero_copy_only=False)]
+        return self.at(self.locate(keys))
+
+    def locate(self, keys: pa.Array) -> pa.Array:
+        """Where each key's value lies, (n,) of int32; null if it is not known."""
+        return pc.index_in(keys, value_set=self.keys)
+
+    def at(self, places: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
+        """Whether there is a value at each place that `locate` gave, and those that there are, in order."""
+        found = pc.is_valid(places).to_numpy(zero_copy_only=False)
+        return found, self.values[pc.drop_null(places).to_numpy(zero_copy_only=False)]
 
 
 @dataclass(frozen=True)

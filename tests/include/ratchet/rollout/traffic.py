@@ -19,7 +19,7 @@ from include.ratchet.registry.ledger import AliasState, Entry
 from include.ratchet.rollout.routes import Route
 from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import Settings, read_settings
-from include.ratchet.spec import Model, ModelKey, ModelSpec, partition_of
+from include.ratchet.spec import WHOLE, Model, ModelKey, ModelSpec, partition_of
 
 KEY = ModelKey("orders")
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -27,7 +27,15 @@ DAY = timedelta(days=1)
 NEXT = AliasState(2, BEGIN)
 
 
-def make_model(folder: Path, *, task: str = "binary", label: dict[str, Any] | None = None, **rollout: Any) -> Model:
+def keys_named(*segments: str) -> list[ModelKey]:
+    """Keys of the model's segments."""
+    return [KEY._replace(segment=segment) for segment in segments]
+
+
+def make_model(
+    folder: Path, *, task: str = "binary", label: dict[str, Any] | None = None, segments: dict[str, Any] | None = None,
+    **rollout: Any,
+) -> Model:  # fmt: skip
     """A model whose hand-over is quick: 150 labelled rows and a day for each stage."""
     raw: dict[str, Any] = {
         "name": "orders", "owner": "o", "description": "Orders that come back.", "task": task,
@@ -35,6 +43,7 @@ def make_model(folder: Path, *, task: str = "binary", label: dict[str, Any] | No
         if label is None else label,
         "rollout": {"strategy": "canary", "min_rows": 150, "min_time": "1d", "max_time": "10d", "margin": 0.05,
                     "guards": {"min_rows": 100}, **rollout},
+        **({"segments": segments, "columns": {"carrier": {"type": "string"}}} if segments else {}),
     }  # fmt: skip
     return Model(spec=ModelSpec.model_validate(raw), folder=folder)
 
@@ -44,9 +53,9 @@ def make_settings(folder: Path, url: str | None = None) -> Settings:
     return read_settings(environ)
 
 
-def crown(settings: Settings, version: int = 1) -> None:
+def crown(settings: Settings, version: int = 1, key: ModelKey = KEY) -> None:
     """Make a version the first champion."""
-    entry = Entry(KEY, "promotion", f"promotion:{version}", "a test", "good", BEGIN, version, BEGIN - DAY)
+    entry = Entry(key, "promotion", f"promotion:{key.slug}:{version}", "a test", "good", BEGIN, version, BEGIN - DAY)
     ledger.move_champion(entry, None, settings)
 
 
@@ -73,7 +82,9 @@ class World:
     broken: dict[int, str] = field(default_factory=dict)
     sent: int = 0
 
-    def live(self, day: datetime, route: Route, *, landed: bool = True) -> list[dict[str, Any]]:
+    def live(
+        self, day: datetime, route: Route, *, landed: bool = True, segment: str = WHOLE
+    ) -> list[dict[str, Any]]:  # fmt: skip
         """One day of requests, answered as the route says; its labels land with it or not at all."""
         rows, labels = [], []
         for number in range(self.daily):
@@ -87,6 +98,8 @@ class World:
                 rows.append(self._record(key, at, truth, choice.shadow, "shadow", route.mode, generator))
             labels.append({"order_id": name, "at": at, "y": truth})
             self.sent += 1
+        for row in rows:
+            row["segment"] = segment
         RecordTable(self.settings, self.model, "requests").append(rows, "log", self.sent)
         if landed:
             self.land(labels)
