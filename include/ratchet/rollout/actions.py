@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from include.ratchet.errors import LedgerConflictError, RolloutError
 from include.ratchet.registry import ledger
 from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.ledger import CHAMPION, AliasState
-from include.ratchet.rollout import store
+from include.ratchet.rollout import guard, store
 from include.ratchet.rollout.evidence import gather, newest_record
 from include.ratchet.rollout.machine import Decision, look
 from include.ratchet.rollout.state import RolloutState, stage_alpha, stages_of
@@ -42,7 +43,8 @@ def start(settings: Settings, model: Model, key: ModelKey, version: AliasState, 
         now: the records' own time, from which evidence counts.
 
     Raises:
-        RolloutError: the spec asks for none, there is no champion, or the version is champion already.
+        RolloutError: the spec asks for none, there is no champion, the version is champion already, or the fleet's
+            guard has stopped the model's hand-overs.
         LedgerConflictError: another hand-over is past its first stage, or something moved in between.
     """
     before = store.read(key, settings)
@@ -51,6 +53,7 @@ def start(settings: Settings, model: Model, key: ModelKey, version: AliasState, 
         follow(key, aliases, settings)
         return Outcome(Decision("none", f"version {version.version} began to be handed over before"), before, False)
     champion = aliases[CHAMPION].version if CHAMPION in aliases else None
+    guard.check_start(settings, model, key)
     _check_start(model, key, version, champion, before)
     spec = model.spec.rollout
     is_deferring = spec.strategy == "defer"
@@ -62,7 +65,7 @@ def start(settings: Settings, model: Model, key: ModelKey, version: AliasState, 
         salt=f"{key.slug}:{version.version}", actor=order.actor, once=order.once, reason=order.reason,
     )  # fmt: skip
     moves = is_deferring and champion != version.version
-    write(settings, before, state, order, promote_entry(state, order, champion) if moves else None, champion)
+    write(settings, before, state, order, now, promote_entry(state, order, champion) if moves else None, champion)
     return Outcome(Decision("start", order.reason), state, True)
 
 
@@ -90,11 +93,17 @@ def step(settings: Settings, model: Model, key: ModelKey, as_of: datetime, order
 
 def decide(settings: Settings, model: Model, state: RolloutState, as_of: datetime) -> Decision:
     """What the evidence asks for, if the champion is still the one that the hand-over is about. Changes nothing."""
-    champion = ledger.read_aliases(state.key, settings).get(CHAMPION)
-    if champion is None or champion.version != state.champion:
-        found = champion.version if champion else "none"
-        return Decision("revert", f"the champion is now {found}, no longer version {state.champion}")
-    return look(model.spec.rollout, state, gather(settings, model, state, as_of))
+    void = find_void(state, ledger.read_aliases(state.key, settings).get(CHAMPION))
+    return void or look(model.spec.rollout, state, gather(settings, model, state, as_of))
+
+
+def find_void(state: RolloutState, champion: AliasState | None) -> Decision | None:
+    """What becomes of a hand-over whose champion is another by now; None if it is the same."""
+    if champion is not None and champion.version == state.champion:
+        return None
+    found = champion.version if champion else "none"
+    reason = f"the champion is now {found}, no longer version {state.champion}"
+    return Decision("revert", reason, {"is_void": True})
 
 
 def read_clock(settings: Settings, model: Model, key: ModelKey, limit: datetime) -> datetime:
@@ -120,9 +129,13 @@ def advance(settings: Settings, model: Model, key: ModelKey, as_of: datetime, or
     if done is not None:
         return done
     state = _require(key, state)
-    seen = decide(settings, model, state, as_of)
-    decision = Decision("advance" if state.next else "finish", order.reason, seen.numbers)
+    decision = insist(state, decide(settings, model, state, as_of), order)
     return apply(settings, state, decision, as_of, order)
+
+
+def insist(state: RolloutState, seen: Decision, order: Order) -> Decision:
+    """The next stage, or the end, whatever was decided on the evidence, which goes with it."""
+    return Decision("advance" if state.next else "finish", order.reason, seen.numbers)
 
 
 def pause(settings: Settings, key: ModelKey, order: Order) -> Outcome:
@@ -159,6 +172,34 @@ def revert(settings: Settings, key: ModelKey, order: Order) -> Outcome:
         except LedgerConflictError:
             continue
     return _revert_once(settings, key, order)
+
+
+def carry_out(
+    action: str, settings: Settings, model: Model, key: ModelKey, now: Callable[[], datetime], order: Order
+) -> Outcome:  # fmt: skip
+    """Do what is called by a name, one of `MOVES`, with the hand-over of one key.
+
+    Args:
+        action: its name.
+        settings: of the installation.
+        model: whose.
+        key: of the model.
+        now: says what time it is for the records; asked only where evidence is looked at.
+        order: who asks, and why.
+
+    Raises:
+        RolloutError: no such step can be taken.
+        LedgerConflictError: the hand-over moved meanwhile.
+    """
+    if action in _WITH_EVIDENCE:
+        return _WITH_EVIDENCE[action](settings, model, key, now(), order)
+    return _WITHOUT[action](settings, key, order)
+
+
+_WITH_EVIDENCE = {"look": step, "advance": advance}
+_WITHOUT = {"pause": pause, "resume": resume, "revert": revert}
+MOVES = (*_WITH_EVIDENCE, *_WITHOUT)
+"""What a hand-over that is under way can be told to do, by name."""
 
 
 def _revert_once(settings: Settings, key: ModelKey, order: Order) -> Outcome:

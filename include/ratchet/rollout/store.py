@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from include.ratchet.errors import LedgerConflictError
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, rollouts
 from include.ratchet.registry.ledger import CHALLENGER, AliasState, Entry
-from include.ratchet.rollout.state import RolloutState
+from include.ratchet.rollout.state import ACTIVE, RolloutState
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
@@ -26,6 +28,33 @@ def read_active(key: ModelKey, settings: Settings) -> RolloutState | None:
     """The hand-over that a model key is in, if it is in one."""
     state = read(key, settings)
     return state if state is not None and state.is_active else None
+
+
+def read_fleet(model: str, settings: Settings, once: str | None = None) -> tuple[RolloutState, ...]:
+    """Every hand-over that keys of a model are in, by segment; with those that the order of that name moved last."""
+    wanted = _STATUS.in_(ACTIVE)
+    return _read_states(model, settings, wanted if once is None else wanted | (once == _ONCE))
+
+
+def read_unnamed(model: str, settings: Settings, since: datetime) -> tuple[RolloutState, ...]:
+    """Hand-overs of a model's keys that were moved last by an order without a name, such as a person's, since then."""
+    return _read_states(model, settings, _ONCE.is_(None) & (rollouts.c.updated_at >= since))
+
+
+def count_statuses(model: str, settings: Settings) -> dict[str, int]:
+    """How many of a model's keys have a newest hand-over of each status."""
+    query = select(_STATUS, func.count()).where(rollouts.c.model == model).group_by(_STATUS).order_by(_STATUS)
+    with engine_of(settings.database_url).connect() as connection:
+        return {str(status): int(number) for status, number in connection.execute(query)}
+
+
+_STATUS, _ONCE = (rollouts.c.state[name].as_string() for name in ("status", "once"))
+
+
+def _read_states(model: str, settings: Settings, wanted: ColumnElement[bool]) -> tuple[RolloutState, ...]:
+    query = select(rollouts.c.state).where(rollouts.c.model == model, wanted).order_by(rollouts.c.segment)
+    with engine_of(settings.database_url).connect() as connection:
+        return tuple(RolloutState.from_dict(content) for content in connection.execute(query).scalars())
 
 
 def swap(

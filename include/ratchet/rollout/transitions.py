@@ -86,15 +86,17 @@ def apply(settings: Settings, state: RolloutState, decision: Decision, as_of: da
             changed = replace(changed, status="paused")
         case "resume":
             changed = replace(changed, status="running")
-    write(settings, state, changed, order, promotion, state.champion)
+    write(settings, state, changed, order, as_of, promotion, state.champion)
     return Outcome(decision, changed, True)
 
 
 def write(
-    settings: Settings, before: RolloutState | None, after: RolloutState, order: Order, promotion: Entry | None,
-    champion: int | None,
+    settings: Settings, before: RolloutState | None, after: RolloutState, order: Order, at: datetime,
+    promotion: Entry | None, champion: int | None,
 ) -> None:  # fmt: skip
     """Swap the state, with the champion's move if there is one, and let the registry's aliases follow.
+
+    `at` is when it happens in the records' time, or since when the stage had lasted where nobody looked at them.
 
     Raises:
         LedgerConflictError: the hand-over or the champion moved meanwhile; nothing was changed.
@@ -109,7 +111,7 @@ def write(
             "action": after.action, "strategy": after.strategy, "stage": after.at.name, "status": after.status,
             "from": before.at.name if before is not None and before.is_active else None, "champion": after.champion,
             "challenger": after.challenger, "revision": after.revision, "spent_alpha": after.spent,
-            "numbers": after.to_dict()["numbers"],
+            "at": at.isoformat(), "numbers": after.to_dict()["numbers"],
         },
     )  # fmt: skip
     expected = before.revision if before is not None else 0

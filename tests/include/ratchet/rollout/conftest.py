@@ -6,6 +6,7 @@ import pytest
 
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.rollout import actions, transitions
+from include.ratchet.rollout import revert as reverting
 from tests.include.ratchet.rollout.traffic import crown, make_settings
 
 
@@ -27,6 +28,6 @@ def registry(monkeypatch):
         seen.clear()
         seen.update({alias: state.version for alias, state in aliases.items()})
 
-    monkeypatch.setattr(transitions, "follow", follow)
-    monkeypatch.setattr(actions, "follow", follow)
+    for module in (actions, reverting, transitions):
+        monkeypatch.setattr(module, "follow", follow)
     return seen

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.ratchet.data.connections import MappedConnections
-from include.ratchet.pipeline import judge
 from include.ratchet.pipeline.local import run_model
+from include.ratchet.pipeline.promote import promote
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
@@ -67,13 +67,13 @@ def test_life(workspace, monkeypatch):
     assert (second.is_promoted, second.is_started, second.champion) == (False, True, 1)
     assert second.reason == "hand-over by canary has begun"
     assert registered(workspace) == {"champion": 1, "challenger": 2}
-    assert judge.promote(workspace, request("two")).reason == "hand-over by canary began before"
+    assert promote(workspace, request("two")).reason == "hand-over by canary began before"
     assert read_routes(settings)[KEY] == Route("shadow", 1, 2, 0.0, "order_returns:2", is_shadowed=True)
     # A third takes its place while it is a shadow, but not once it answers.
     third = train(workspace, "three")
     assert third.is_started
     assert registered(workspace) == {"champion": 1, "challenger": 3}
-    assert not judge.promote(workspace, request("two")).is_started
+    assert not promote(workspace, request("two")).is_started
     model = workspace.model("order_returns")
     later = AS_OF + timedelta(days=1)
     actions.advance(settings, model, KEY, later, order())
@@ -85,7 +85,7 @@ def test_life(workspace, monkeypatch):
     found = revert(workspace.settings, KEY, Order("Ada", "complaints", workspace.clock()))
     assert (found.before, found.after, found.is_rollout) == (3, 1, True)
     assert registered(workspace) == {"champion": 1}
-    again = judge.promote(workspace, request("three"))
+    again = promote(workspace, request("three"))
     assert (again.is_started, again.reason) == (False, "hand-over by canary began before and has ended")
     # A person starts it again, and it goes to the end; the process dies before the registry has followed.
     actions.start(settings, model, KEY, ledger.AliasState(3, AS_OF), order(), later)
