@@ -25,6 +25,10 @@ class Blobs(Protocol):
         """Write a file unless there is one; of several writers exactly one is told True."""
         ...
 
+    def remove(self, path: str) -> None:
+        """Remove a file, if there is one."""
+        ...
+
     def address(self, path: str) -> str:
         """Where a file is, for people and other programs."""
         ...
@@ -35,6 +39,33 @@ def open_blobs(settings: Settings) -> Blobs:
     if settings.store.startswith("s3://"):
         return BucketBlobs(settings.store, dict(settings.storage_options))
     return FolderBlobs(Path(settings.store))
+
+
+class MemoryBlobs:
+    """Files of this process only: what is passed on between steps that run one after another."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+
+    def get(self, path: str) -> bytes | None:
+        """A file's content, None if there is none."""
+        return self._files.get(path)
+
+    def put(self, path: str, content: bytes) -> None:
+        """Keep a file."""
+        self._files[path] = content
+
+    def put_new(self, path: str, content: bytes) -> bool:
+        """Keep a file unless there is one."""
+        return self._files.setdefault(path, content) is content
+
+    def remove(self, path: str) -> None:
+        """Forget a file."""
+        self._files.pop(path, None)
+
+    def address(self, path: str) -> str:
+        """A name for messages."""
+        return f"memory:{path}"
 
 
 class FolderBlobs:
@@ -65,6 +96,10 @@ class FolderBlobs:
         finally:
             temporary.unlink()
         return True
+
+    def remove(self, path: str) -> None:
+        """Unlink the file."""
+        (self._root / path).unlink(missing_ok=True)
 
     def address(self, path: str) -> str:
         """The file's path."""
@@ -109,6 +144,10 @@ class BucketBlobs:
                 return False
             raise
         return True
+
+    def remove(self, path: str) -> None:
+        """Delete the object."""
+        self._client.delete_object(Bucket=self._bucket, Key=self._key(path))
 
     def address(self, path: str) -> str:
         """The object's `s3://` address."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.ratchet.spec import segment_name
+from include.ratchet.spec import ModelKey, ModelSpec, segment_name
 
 
 def segments_of(table: pa.Table, by: Sequence[str]) -> pa.Array:
@@ -30,9 +30,11 @@ def segments_of(table: pa.Table, by: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(again.indices.take(distinct.indices), again.dictionary)
 
 
-def segment_rows(table: pa.Table, by: Sequence[str], segment: str) -> pa.Table:
-    """The rows of one segment, in their order."""
-    return table.filter(pc.equal(pc.cast(segments_of(table, by), pa.string()), segment))
+def part_of(table: pa.Table, spec: ModelSpec, key: ModelKey) -> pa.Table:
+    """The rows that a key learns from, in their order: a segment's own, all for the whole or pooled model."""
+    if key.is_pool or spec.segments is None:
+        return table
+    return table.filter(pc.equal(pc.cast(segments_of(table, spec.segments.by), pa.string()), key.segment))
 
 
 def _codes(column: pa.ChunkedArray) -> pa.DictionaryArray:

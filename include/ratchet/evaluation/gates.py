@@ -171,6 +171,16 @@ def _versus_champion(gates: GatesSpec, report: EvaluationReport, circumstances: 
     return GateResult(name, passed, f"gain over version {report.champion.version} {gain}", f"interval above {bound:g}")
 
 
+def _versus_pool(gates: GatesSpec, report: EvaluationReport, _: Circumstances) -> GateResult | None:
+    """A segment's first own model must be surely better than the pooled one, a later one not worse."""
+    if report.pool is None:
+        return None
+    gain, found = report.pool.gain, f"gain over pooled version {report.pool.version} {report.pool.gain}"
+    if report.champion is None:
+        return GateResult("better than pool", gain.low > 0, found, "interval above 0", "hold")
+    return GateResult("not worse than pool", gain.low >= -gates.margin, found, f"interval above {-gates.margin:g}")
+
+
 def _slices(gates: GatesSpec, report: EvaluationReport, _: Circumstances) -> GateResult | None:
     compared = [part for part in report.slices if part.versus_champion is not None]
     if gates.max_slice_drop is None or not compared:
@@ -255,6 +265,7 @@ GATES: tuple[Callable[[GatesSpec, EvaluationReport, Circumstances], GateResult |
     _minimum_metric,
     _beats_baseline,
     _versus_champion,
+    _versus_pool,
     _slices,
     _calibration,
     _fairness,

@@ -65,6 +65,7 @@ class EvaluationReport:
         latency_ms: median time to predict one row.
         size_mb: of the saved model.
         is_reproducible: whether a second fit predicted the same bits.
+        pool: of a segment's candidate, against the pooled model on the segment's rows.
     """
 
     metric: str
@@ -82,6 +83,7 @@ class EvaluationReport:
     latency_ms: float
     size_mb: float
     is_reproducible: bool
+    pool: Comparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -95,6 +97,7 @@ class EvaluationReport:
             "metrics": {name: Interval(**interval) for name, interval in content["metrics"].items()},
             "baselines": tuple(_comparison(one) for one in content["baselines"]),
             "champion": _comparison(content["champion"]),
+            "pool": _comparison(content.get("pool")),
             "window": _comparison(content["window"]),
             "slices": tuple(_slice(one) for one in content["slices"]),
             "weak_spots": tuple(WeakSpot(**one) for one in content["weak_spots"]),
@@ -114,7 +117,7 @@ class CostResult:
 
 def evaluate(
     spec: ModelSpec, table: pa.Table, label: npt.NDArray[Any], scores: Floats, features: Sequence[str], *,
-    baselines: Sequence[Contender], champion: Contender | None, cost: CostResult,
+    baselines: Sequence[Contender], champion: Contender | None, cost: CostResult, pool: Contender | None = None,
     window: tuple[datetime, datetime] | None = None,
 ) -> EvaluationReport:  # fmt: skip
     """Measure a candidate on the test rows.
@@ -128,10 +131,11 @@ def evaluate(
         baselines: scores of the baselines on the same rows.
         champion: scores of the champion on the same rows, if there is one.
         cost: latency, size and reproducibility.
+        pool: scores of the pooled model on the same rows, if the candidate is a segment's.
         window: event times [from, to) that asked for the retraining.
     """
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
-    rivals = [*baselines, *([champion] if champion else [])]
+    rivals = [*baselines, *(one for one in (champion, pool) if one is not None)]
     metrics, comparisons = _compare(spec, label, scores, rivals, sign)
     return EvaluationReport(
         metric=spec.metric,
@@ -140,7 +144,8 @@ def evaluate(
         rarest_rows=None if spec.task == "regression" else _count_rarest(label, scores),
         metrics=metrics,
         baselines=tuple(comparisons[: len(baselines)]),
-        champion=comparisons[-1] if champion else None,
+        champion=comparisons[len(baselines)] if champion else None,
+        pool=comparisons[-1] if pool else None,
         window=_on_window(spec, table, label, scores, champion, sign, window),
         slices=measure_slices(spec, table, label, scores, champion.scores if champion else None, sign),
         weak_spots=find_weak_spots(table, features, row_loss(spec, label, scores), spec.evaluation.min_slice_rows),
@@ -150,6 +155,12 @@ def evaluate(
         size_mb=cost.size_mb,
         is_reproducible=cost.is_reproducible,
     )
+
+
+def gain_over(spec: ModelSpec, label: npt.NDArray[Any], one: Contender, other: Contender) -> Interval:
+    """The paired gain of one contender over another on the same rows (positive: the first is better)."""
+    sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
+    return _compare(spec, label, one.scores, [other], sign)[1][0].gain
 
 
 def _compare(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats, rivals: Sequence[Contender],

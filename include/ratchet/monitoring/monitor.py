@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import select
-
 from include.ratchet.data.records import RecordTable
 from include.ratchet.monitoring import store
 from include.ratchet.monitoring.compare import compare as compare_looks
@@ -25,7 +23,7 @@ from include.ratchet.monitoring.service import USUAL
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
-from include.ratchet.registry.database import aliases, engine_of
+from include.ratchet.registry.fleet import read_champions
 from include.ratchet.registry.ledger import CHAMPION, Entry
 from include.ratchet.rollout.revert import revert
 from include.ratchet.rollout.transitions import Order
@@ -60,10 +58,7 @@ class Judgement:
 
 def keys_of(settings: Settings, model: str) -> tuple[ModelKey, ...]:
     """The model's keys that have a champion; the whole model where none has."""
-    query = select(aliases.c.segment).where(aliases.c.model == model, aliases.c.alias == CHAMPION)
-    with engine_of(settings.database_url).connect() as connection:
-        found = sorted(connection.execute(query).scalars())
-    return tuple(ModelKey(model, segment) for segment in found) or (ModelKey(model),)
+    return tuple(ModelKey(model, segment) for segment in sorted(read_champions(model, settings))) or (ModelKey(model),)
 
 
 def is_in_use(workspace: Workspace, model: str, partition: str) -> bool:

@@ -205,15 +205,17 @@ def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterato
     If the spec asks for a hand-over, that begins, and this task is skipped: the champion has not changed yet.
     """
     from include.ratchet.pipeline import judge
+    from include.ratchet.pipeline import promote as promotion
 
     workspace, asked = open_workspace(), _request(request)
     link_version(judge.registered(workspace, asked), workspace.settings)
     person = ((approval or {}).get("responded_by_user") or {}).get("name")
     if approval is not None and approval["chosen_options"] != [APPROVE]:
-        result = judge.refuse(workspace, asked, actor=person or "nobody answered", reason="promotion was not approved")
+        actor = person or "nobody answered"
+        result = promotion.refuse(workspace, asked, actor=actor, reason="promotion was not approved")
         tell_verdict(workspace, asked, "declined")
         raise AirflowSkipException(result.reason)
-    result = judge.promote(workspace, asked, approved_by=person)
+    result = promotion.promote(workspace, asked, approved_by=person)
     tell_verdict(workspace, asked, "promote" if result.is_promoted else "started" if result.is_started else "hold")
     if not result.is_promoted:
         raise AirflowSkipException(result.reason)

@@ -9,7 +9,6 @@ from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
-from include.ratchet.registry.versions import Version
 from include.ratchet.rollout.actions import start
 from include.ratchet.rollout.evidence import newest_record
 from include.ratchet.rollout.transitions import Order
@@ -35,7 +34,7 @@ def is_wanted(spec: RolloutSpec, champion: int | None) -> bool:
 
 
 def begin(
-    workspace: Workspace, request: TrainingRequest, version: Version, judged_against: int | None, *, actor: str
+    workspace: Workspace, request: TrainingRequest, version: AliasState, judged_against: int | None
 ) -> Beginning:  # fmt: skip
     """Begin the hand-over to a candidate; the same training begins one only, even after that has ended.
 
@@ -44,21 +43,23 @@ def begin(
     """
     settings, key, model = workspace.settings, request.key, workspace.model(request.key.model)
     strategy = model.spec.rollout.strategy
-    order = Order(actor, f"version {version.number} passed its gates", workspace.clock(), once=request.training_id)
+    order = Order(
+        request.actor, f"version {version.version} passed its gates", workspace.clock(), once=request.training_id
+    )
     champion = ledger.read_aliases(key, settings).get(CHAMPION)
     found = champion.version if champion else None
-    if found not in (judged_against, version.number):
+    if found not in (judged_against, version.version):
         message = (
-            f"{key}: version {version.number} was judged against champion {judged_against}, but the champion is now "
+            f"{key}: version {version.version} was judged against champion {judged_against}, but the champion is now "
             f"{found}; its hand-over does not begin. Train again to have it judged against that one"
         )
         raise LedgerConflictError(message)
     # Rows may be predicted well ahead of their time; those still to come say nothing of what time it is.
     newest = newest_record(settings, model, max(request.as_of, workspace.clock()))
     now = max(request.as_of, newest or request.as_of)
-    outcome = start(settings, model, key, AliasState(version.number, version.as_of), order, now)
+    outcome = start(settings, model, key, version, order, now)
     state = outcome.state
-    is_started = state is not None and state.is_active and state.challenger == version.number
+    is_started = state is not None and state.is_active and state.challenger == version.version
     if outcome.is_moved:
         return Beginning(is_started, f"hand-over by {strategy} has begun")
     return Beginning(is_started, f"hand-over by {strategy} began before" + ("" if is_started else " and has ended"))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import PartitionUnavailableError, SpecError
 from include.ratchet.evaluation.gates import Verdict
-from include.ratchet.pipeline import ingest, judge, train
-from include.ratchet.pipeline.judge import Promotion
+from include.ratchet.pipeline import fleet, ingest, judge, train
+from include.ratchet.pipeline.fleet import KeyResult, waits
 from include.ratchet.pipeline.online import materialise
+from include.ratchet.pipeline.promote import Promotion, promote
 from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.train import TWIN, folder_of
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.versions import Version
-from include.ratchet.spec import Model, Partition, partition_of, partitions_between
+from include.ratchet.spec import WHOLE, Model, Partition, partition_of, partitions_between
 
 Progress = Callable[[str, int, int], None]
 """What is being done, how much of it is done, how much there is."""
@@ -30,6 +32,8 @@ class RunResult:
     verdict: Verdict | None
     promotion: Promotion | None
     reason: str
+    fleet: tuple[KeyResult, ...] = ()
+    """Of a model that is divided into segments, what became of each."""
 
 
 def run_model(workspace: Workspace, model: Model, request: TrainingRequest, progress: Progress) -> RunResult:
@@ -46,16 +50,45 @@ def run_model(workspace: Workspace, model: Model, request: TrainingRequest, prog
     train.take_snapshot(workspace, request)
     twin = train.find_twin(workspace, request)
     progress("snapshot", 1, 1)
+    segments = model.spec.segments
+    if segments is not None:
+        train.validate(workspace, request)
+    result = RunResult(None, None, None, "only segments were asked for")
     if twin is not None:
-        return RunResult(twin, None, None, f"version {twin.number} has the same data, code, lock and settings")
+        result = RunResult(twin, None, None, f"version {twin.number} has the same data, code, lock and settings")
+        folder_of(workspace, request).put_json(TWIN, twin.number)
+    elif segments is None or (segments.pool and request.wants(WHOLE)):
+        result = _train_whole(workspace, request, progress, is_last=not waits(model.spec))
+    return result if segments is None else _train_segments(workspace, model, request, result, progress)
+
+
+def _train_whole(workspace: Workspace, request: TrainingRequest, progress: Progress, *, is_last: bool) -> RunResult:
     for name, step in _steps(workspace, request, progress):
         progress(name, 0, 1)
         step()
         progress(name, 1, 1)
     version = judge.register(workspace, request)
     verdict = judge.read_verdict(workspace, request)
-    promotion = judge.promote(workspace, request)
-    return RunResult(version, verdict, promotion, verdict.reason)
+    return RunResult(version, verdict, promote(workspace, request) if is_last else None, verdict.reason)
+
+
+def _train_segments(
+    workspace: Workspace, model: Model, request: TrainingRequest, pool: RunResult, progress: Progress
+) -> RunResult:
+    """Every segment in this process; one that cannot be trained fails alone."""
+    plan = fleet.plan_fleet(workspace, request, workers=1)
+    done, total = 0, sum(len(batch) for batch in plan.batches)
+    for number, batch in enumerate(plan.batches):
+
+        def trained(number_done: int, _: int, before: int = done) -> None:
+            progress("segments", before + number_done, total)
+
+        fleet.train_batch(workspace, request, number, trained)
+        done += len(batch)
+    results = fleet.conclude(workspace, request)
+    if waits(model.spec):
+        results = fleet.promote_together(workspace, request, results, request.actor)
+    return replace(pool, fleet=tuple(results))
 
 
 def ingest_missing(workspace: Workspace, model: Model, request: TrainingRequest, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from include.ratchet.data.hashing import hash_content, settle_table
+from include.ratchet.data.segments import part_of
 from include.ratchet.errors import RatchetError
 from include.ratchet.features import Inputs, training_rows
 from include.ratchet.pipeline.updates import learn
@@ -79,7 +80,7 @@ def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[A
     inputs = Inputs.open(workspace.settings, model, lineage.source_versions)
     table = settle_table(
         training_rows(
-            model, lineage.key, inputs, as_of=lineage.as_of, window_start=lineage.window_start,
+            model, lineage.key.pool, inputs, as_of=lineage.as_of, window_start=lineage.window_start,
             settings=workspace.settings,
         )
     )  # fmt: skip
@@ -88,6 +89,7 @@ def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[A
     if content != manifest["content_hash"]:
         found = (f"data: the snapshot now has {table.num_rows} rows and content {content}, recorded are "
                  f"{manifest['rows']} rows and {manifest['content_hash']}",)  # fmt: skip
+    table = part_of(table, model.spec, lineage.key)
     split = split_rows(table, model.spec, lineage.as_of)
     frame, label = features_frame(table, lineage.features), label_array(table, model.spec)
     candidate = Candidate(lineage.candidate, lineage.params)

@@ -30,6 +30,7 @@ class TrainingRequest:
         cause: event times [from, to) that asked for a retraining.
         is_backfill: whether history is replayed, which never moves production.
         answers: idempotency keys of the ledger's requests that this training answers.
+        segments: those of its model's segments that are to be trained, the pooled model's `all` among them; None: all.
         base: version that learns on from rows that have come since, instead of a search and a fit from nothing.
     """
 
@@ -45,7 +46,12 @@ class TrainingRequest:
     cause: tuple[datetime, datetime] | None = None
     is_backfill: bool = False
     answers: tuple[str, ...] = ()
+    segments: tuple[str, ...] | None = None
     base: int | None = None
+
+    def wants(self, segment: str) -> bool:
+        """Whether a segment is to be trained."""
+        return self.segments is None or segment in self.segments
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -68,6 +74,7 @@ class TrainingRequest:
             "window": parse_duration(window) if window else None,
             "cause": tuple(datetime.fromisoformat(moment) for moment in cause) if cause else None,
             "answers": tuple(content["answers"]),
+            "segments": tuple(content["segments"]) if content.get("segments") is not None else None,
         })  # fmt: skip
 
     @property

@@ -19,8 +19,7 @@ from include.ratchet.features import Inputs, feature_names, feature_query, train
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.updates import base_candidate
 from include.ratchet.pipeline.workspace import RunFolder, Workspace
-from include.ratchet.registry import lineage as lineages
-from include.ratchet.registry.lineage import Lineage
+from include.ratchet.registry.lineage import Environment, Lineage, read_environment
 from include.ratchet.registry.versions import Version, find_by_fingerprint
 from include.ratchet.spec import Model, partition_of
 from include.ratchet.training.fit import Candidate
@@ -29,6 +28,10 @@ from include.ratchet.training.split import Split, split_rows
 from include.ratchet.validation import ValidationReport, validate_snapshot
 
 SNAPSHOT, VALIDATION, SEARCH, TRIALS = "snapshot.json", "validation.json", "search.json", "trials.json"
+TWIN = "twin.json"
+"""Left where the pooled model was trained on the same before; its segments look for themselves."""
+ENVIRONMENT = "environment.json"
+"""Left where many keys are trained in one process, so that each need not look for itself."""
 
 
 def find_absence(workspace: Workspace, request: TrainingRequest) -> str | None:
@@ -62,13 +65,13 @@ def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
     start = request.window_start(model.spec)
     inputs = Inputs.open(settings, model, known)
     snapshot = build_snapshot(
-        request.key,
+        request.key.pool,
         as_of=request.as_of,
         window_start=start,
         query=feature_query(model),
         versions=known,
         compute=lambda: training_rows(
-            model, request.key, inputs, as_of=request.as_of, window_start=start, settings=settings
+            model, request.key.pool, inputs, as_of=request.as_of, window_start=start, settings=settings
         ),
         settings=settings,
     )
@@ -80,11 +83,15 @@ def find_twin(workspace: Workspace, request: TrainingRequest) -> Version | None:
     """The version that the same data, code, lock, spec and seed gave before, unless training is forced."""
     if request.force:
         return None
+    return find_by_fingerprint(request.key, find_fingerprint(workspace, request), workspace.settings)
+
+
+def find_fingerprint(workspace: Workspace, request: TrainingRequest) -> str:
+    """The fingerprint that the version of a training is going to have."""
     model = workspace.model(request.key.model)
     search = model.spec.training.search
     plan = SearchPlan("", request.strategy or search.strategy, (request.trials or search.trials,), 0.0)
-    wanted = _lineage(workspace, model, request, plan, Candidate("", {})).fingerprint
-    return find_by_fingerprint(request.key, wanted, workspace.settings)
+    return _lineage(workspace, model, request, plan, Candidate("", {})).fingerprint
 
 
 def validate(
@@ -147,7 +154,7 @@ def conclude_search(workspace: Workspace, request: TrainingRequest) -> SearchRes
         result = SearchResult(base_candidate(workspace, request.key, request.base), None, ())
     else:
         result = conclude(model, search_plan(workspace, request), workspace.settings)
-    folder_of(workspace, request).put_json(TRIALS, asdict(result))
+    folder_of(workspace, request).put_json(TRIALS, result.to_dict())
     return result
 
 
@@ -161,14 +168,14 @@ def load_split(workspace: Workspace, request: TrainingRequest) -> tuple[Model, A
     """The model, the snapshot's rows and their split."""
     model = workspace.model(request.key.model)
     # Checked against its hash once, by `validate`; a hash a trial would cost more than it tells.
-    table = snapshot_of(workspace, request).read(verify=False)
+    table = snapshot_of(workspace, request).read(verify=False) if workspace.part is None else workspace.part
     return model, table, split_rows(table, model.spec, request.as_of)
 
 
 def snapshot_of(workspace: Workspace, request: TrainingRequest) -> Snapshot:
     """The snapshot that this training took."""
     known = folder_of(workspace, request).need_json(SNAPSHOT)
-    return load_snapshot(request.key, known["id"], workspace.settings)
+    return load_snapshot(request.key.pool, known["id"], workspace.settings)
 
 
 def search_plan(workspace: Workspace, request: TrainingRequest) -> SearchPlan:
@@ -178,13 +185,13 @@ def search_plan(workspace: Workspace, request: TrainingRequest) -> SearchPlan:
 
 def folder_of(workspace: Workspace, request: TrainingRequest) -> RunFolder:
     """Where this training keeps its results."""
-    return RunFolder(workspace.settings, request.key, request.training_id)
+    return workspace.folder(request.key, request.training_id)
 
 
 def _lineage(workspace: Workspace, model: Model, request: TrainingRequest, plan: SearchPlan,
              candidate: Candidate) -> Lineage:  # fmt: skip
-    snapshot = snapshot_of(workspace, request)
-    commit, is_dirty = lineages.read_commit(os.environ)
+    snapshot, folder = snapshot_of(workspace, request), folder_of(workspace, request)
+    known = Environment(**folder.need_json(ENVIRONMENT)) if folder.get(ENVIRONMENT) else None
     return Lineage(
         key=request.key,
         as_of=request.as_of,
@@ -197,10 +204,6 @@ def _lineage(workspace: Workspace, model: Model, request: TrainingRequest, plan:
         search={"strategy": plan.strategy, "trials": plan.trials, "study": plan.study},
         seed=model.spec.training.seed,
         spec_hash=model.spec.hash,
-        code_hash=lineages.hash_code(model),
-        lock_hash=lineages.hash_lock(),
-        git_commit=commit,
-        is_dirty=is_dirty,
-        python=lineages.python_version(),
         base=request.base,
+        **asdict(known or read_environment(model, os.environ)),
     )

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from include.ratchet.data.blobs import open_blobs
+import pyarrow as pa
+
+from include.ratchet.data.blobs import Blobs, open_blobs
 from include.ratchet.data.connections import Connections
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, get_model
@@ -22,22 +24,31 @@ class Workspace:
         settings: where things are.
         connections: addresses and credentials of sources.
         clock: what time it is; asked only for what is recorded, never for what is decided.
+        scratch: where the steps of a training leave their results, if not in the store: those of a segment, all of
+            whose steps run in one process, stay in its memory.
+        part: the segment's rows of the snapshot, likewise.
     """
 
     settings: Settings
     connections: Connections
     clock: Callable[[], datetime] = field(repr=False)
+    scratch: Blobs | None = field(default=None, repr=False)
+    part: pa.Table | None = field(default=None, repr=False)
 
     def model(self, name: str) -> Model:
         """A model by name."""
         return get_model(self.settings.models_dir, name)
 
+    def folder(self, key: ModelKey, training_id: str) -> RunFolder:
+        """Where a training keeps its results."""
+        return RunFolder(self.scratch or open_blobs(self.settings), key, training_id)
+
 
 class RunFolder:
     """Results of one training of one model key, by name."""
 
-    def __init__(self, settings: Settings, key: ModelKey, training_id: str) -> None:
-        self._blobs = open_blobs(settings)
+    def __init__(self, blobs: Blobs, key: ModelKey, training_id: str) -> None:
+        self._blobs = blobs
         self._prefix = f"runs/{key.slug}/{training_id.replace(':', '').replace('+', '_').replace('/', '_')}"
 
     def put(self, name: str, content: bytes) -> str:
@@ -48,6 +59,10 @@ class RunFolder:
     def get(self, name: str) -> bytes | None:
         """A result, None if that step has not ended yet."""
         return self._blobs.get(f"{self._prefix}/{name}")
+
+    def remove(self, name: str) -> None:
+        """Remove a result that nobody needs any more."""
+        self._blobs.remove(f"{self._prefix}/{name}")
 
     def need(self, name: str) -> bytes:
         """A result that an earlier step must have left.

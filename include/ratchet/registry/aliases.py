@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from include.ratchet.registry.artifacts import write_aliases
-from include.ratchet.registry.ledger import CHALLENGER, AliasState
+from include.ratchet.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS, AliasState
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
@@ -18,7 +18,7 @@ def follow(key: ModelKey, aliases: Mapping[str, AliasState], settings: Settings)
             move of the model makes up for it.
     """
     wanted = {alias: state.version for alias, state in aliases.items()}
-    gone = {CHALLENGER} - wanted.keys()  # the only alias that goes away
+    gone = {CHAMPION, PREVIOUS, CHALLENGER} - wanted.keys()  # the aliases that may go away
     if settings.mlflow_url.startswith("http"):
         write_aliases(key.slug, wanted, gone, settings)
         return

@@ -87,7 +87,7 @@ def _metrics(report: EvaluationReport) -> Iterable[tuple[str, ...]]:
 
 
 def _comparisons(report: EvaluationReport) -> Iterable[tuple[str, ...]]:
-    for one in (*report.baselines, report.champion):
+    for one in (*report.baselines, report.pool, report.champion):
         if one is not None:
             name = f"champion (version {one.version})" if one.version else one.name
             yield (

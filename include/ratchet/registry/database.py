@@ -38,6 +38,7 @@ ledger = Table(
     Column("as_of", DateTime(timezone=True)),
     Column("details", JSON, nullable=False),
     Index("ledger_by_model_key", "model", "segment", "id"),
+    Index("ledger_by_kind", "model", "kind", "id"),
 )
 """Append-only: requests, verdicts, promotions, reverts and approvals; who or what, when, why, on which numbers."""
 

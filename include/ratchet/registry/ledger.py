@@ -20,7 +20,7 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
-Kind = Literal["request", "verdict", "promotion", "revert", "approval", "conflict", "rollout"]
+Kind = Literal["request", "verdict", "promotion", "revert", "approval", "conflict", "rollout", "segment", "failure"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def history(key: ModelKey, settings: Settings) -> tuple[Entry, ...]:
     """Every row about a model key, oldest first."""
     query = select(ledger).where(ledger.c.model == key.model, ledger.c.segment == key.segment).order_by(ledger.c.id)
     with engine_of(settings.database_url).connect() as connection:
-        return tuple(_entry(row) for row in connection.execute(query).mappings())
+        return tuple(entry_of(row) for row in connection.execute(query).mappings())
 
 
 def find_entry(idempotency_key: str, settings: Settings) -> Entry | None:
@@ -88,7 +88,7 @@ def find_entry(idempotency_key: str, settings: Settings) -> Entry | None:
     query = select(ledger).where(ledger.c.idempotency_key == idempotency_key)
     with engine_of(settings.database_url).connect() as connection:
         row = connection.execute(query).mappings().first()
-    return _entry(row) if row else None
+    return entry_of(row) if row else None
 
 
 def read_requests(keys: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
@@ -105,8 +105,8 @@ def pending_requests(key: ModelKey, settings: Settings) -> tuple[Entry, ...]:
 
 
 def answered_requests(rows: Sequence[Entry]) -> set[str]:
-    """Idempotency keys of the requests to retrain that a verdict among some rows has answered."""
-    return {answer for row in rows if row.kind == "verdict" for answer in row.details.get("answers", ())}
+    """Idempotency keys of the requests to retrain that some rows have answered: verdicts, or a segment's retirement."""
+    return {answer for row in rows if row.kind in ("verdict", "segment") for answer in row.details.get("answers", ())}
 
 
 def read_aliases(key: ModelKey, settings: Settings) -> dict[str, AliasState]:
@@ -233,7 +233,12 @@ def append(connection: Connection, entry: Entry) -> int:
 def _aliases(connection: Connection, key: ModelKey, *, lock: bool = False) -> dict[str, AliasState]:
     query = select(aliases).where(aliases.c.model == key.model, aliases.c.segment == key.segment)
     rows = connection.execute(query.with_for_update() if lock else query).mappings()
-    return {row["alias"]: AliasState(row["version"], _utc(row["as_of"])) for row in rows}
+    return {row["alias"]: state_of(row) for row in rows}
+
+
+def state_of(row: Mapping[Any, Any]) -> AliasState:
+    """An alias as the database holds it."""
+    return AliasState(row["version"], _utc(row["as_of"]))
 
 
 def set_alias(connection: Connection, key: ModelKey, alias: str, state: AliasState, row: int) -> None:
@@ -258,7 +263,8 @@ def _update(key: ModelKey, alias: str) -> Update:
     return aliases.update().where(*(aliases.c[name] == value for name, value in _identity(key, alias).items()))
 
 
-def _entry(row: Mapping[Any, Any]) -> Entry:
+def entry_of(row: Mapping[Any, Any]) -> Entry:
+    """An entry as the database holds it."""
     return Entry(
         key=ModelKey(row["model"], row["segment"]),
         kind=row["kind"],

@@ -89,6 +89,27 @@ class Lineage:
         return hashlib.sha256(json.dumps(decisive, default=str).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Environment:
+    """What decides a version's bits beside its data and spec, as it is in this process."""
+
+    git_commit: str
+    is_dirty: bool
+    code_hash: str
+    lock_hash: str
+    python: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+
+def read_environment(model: Model, environ: Mapping[str, str]) -> Environment:
+    """The environment now; half a second, so that many keys are better told it than let read it."""
+    commit, is_dirty = read_commit(environ)
+    return Environment(commit, is_dirty, hash_code(model), hash_lock(), python_version())
+
+
 def hash_lock(project: Path = PROJECT) -> str:
     """SHA-256 of the lock that the environment was made from."""
     return hashlib.sha256((project / "requirements.txt").read_bytes()).hexdigest()

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
 from include.ratchet.spec.monitoring import MonitoringSpec
-from include.ratchet.spec.segments import SegmentsSpec
+from include.ratchet.spec.segments import ModelKey, SegmentsSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
 from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
 from include.ratchet.spec.training import (
@@ -216,3 +216,8 @@ class Model(BaseModel):
     def name(self) -> str:
         """The model's name."""
         return self.spec.name
+
+    @property
+    def key(self) -> ModelKey:
+        """Of the whole model, or of the pooled one."""
+        return ModelKey(self.spec.name)

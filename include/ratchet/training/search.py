@@ -81,6 +81,10 @@ class SearchResult:
     value: float | None
     trials: tuple[dict[str, Any], ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
 
 def plan_search(
     model: Model, study: str, table: pa.Table, split: Split, features: list[str], settings: Settings, *,
@@ -92,17 +96,36 @@ def plan_search(
     """
     spec = model.spec.training
     strategy = strategy or spec.search.strategy
-    budget = trials or spec.search.trials
-    found = open_study(study, model, strategy, settings)
-    points = fixed_points(model.spec, strategy, budget)
-    budget = len(points) if strategy == "grid" else budget
-    if not found.trials:
-        for point in points:
-            found.enqueue_trial(point, skip_if_exists=True)
-    trial_s = _time_trial(model, table, _search_rows(split, model), features)
+    budget = _enqueue(model, open_study(study, model, strategy, settings), strategy, trials or spec.search.trials)
+    trial_s = time_trial(model, table, _search_rows(split, model), features)
     count = count_batches(trial_s * budget / spec.threads, workers, budget)
     quotas = tuple(budget // count + (number < budget % count) for number in range(count))
     return SearchPlan(study, strategy, quotas, trial_s)
+
+
+def search_alone(
+    model: Model, table: pa.Table, split: Split, features: list[str], *, strategy: Strategy | None, trials: int | None
+) -> tuple[SearchPlan, SearchResult]:  # fmt: skip
+    """A whole search in this process, kept in memory: of a small model that is trained in one go.
+
+    Raises:
+        SearchError: no trial succeeded; the message holds what the trials said.
+    """
+    search = model.spec.training.search
+    strategy = strategy or search.strategy
+    study = open_study("in memory", model, strategy, None)
+    plan = SearchPlan(study.study_name, strategy, (_enqueue(model, study, strategy, trials or search.trials),), 0.0)
+    _run(model, study, plan, 0, table, split, features)
+    return plan, _conclude(model, plan, study)
+
+
+def _enqueue(model: Model, study: optuna.Study, strategy: Strategy, trials: int) -> int:
+    """Let a new study begin with the points that its strategy wants; returns how many trials there are to be."""
+    points = fixed_points(model.spec, strategy, trials)
+    if not study.trials:
+        for point in points:
+            study.enqueue_trial(point, skip_if_exists=True)
+    return len(points) if strategy == "grid" else trials
 
 
 def count_batches(work_s: float, workers: int, trials: int) -> int:
@@ -111,13 +134,13 @@ def count_batches(work_s: float, workers: int, trials: int) -> int:
     return max(1, min(workers, trials, worthwhile))
 
 
-def open_study(name: str, model: Model, strategy: Strategy, settings: Settings) -> optuna.Study:
-    """The study of that name, made if it is not there."""
+def open_study(name: str, model: Model, strategy: Strategy, settings: Settings | None) -> optuna.Study:
+    """The study of that name in the database, made if it is not there; without settings one in memory."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     lower = model.spec.metric in LOWER_IS_BETTER
     return optuna.create_study(
         study_name=name,
-        storage=optuna.storages.RDBStorage(settings.database_url, engine_kwargs={"pool_size": 1}),
+        storage=optuna.storages.RDBStorage(settings.database_url, engine_kwargs={"pool_size": 1}) if settings else None,
         direction="minimize" if lower else "maximize",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=model.spec.training.seed, constant_liar=True, n_startup_trials=5),
@@ -134,7 +157,15 @@ def run_batch(
     Returns:
         How many trials ran.
     """
-    study = open_study(plan.study, model, plan.strategy, settings)
+    return _run(
+        model, open_study(plan.study, model, plan.strategy, settings), plan, batch, table, split, features, progress
+    )
+
+
+def _run(
+    model: Model, study: optuna.Study, plan: SearchPlan, batch: int, table: pa.Table, split: Split,
+    features: list[str], progress: Progress = lambda done, total: None,
+) -> int:  # fmt: skip
     done = before = _finish_abandoned(study, batch)
     fitted = _search_rows(split, model)
     used = table.take(pa.array(np.concatenate([fitted, split.validation])))
@@ -164,7 +195,10 @@ def conclude(model: Model, plan: SearchPlan, settings: Settings) -> SearchResult
     Raises:
         SearchError: no trial succeeded; the message holds what the trials said.
     """
-    study = open_study(plan.study, model, plan.strategy, settings)
+    return _conclude(model, plan, open_study(plan.study, model, plan.strategy, settings))
+
+
+def _conclude(model: Model, plan: SearchPlan, study: optuna.Study) -> SearchResult:
     rows = tuple(_trial_row(trial) for trial in study.get_trials(deepcopy=False) if _BATCH in trial.user_attrs)
     good = [row for row in rows if row["state"] == "complete" and math.isfinite(row["value"])]
     if not good:
@@ -174,6 +208,22 @@ def conclude(model: Model, plan: SearchPlan, settings: Settings) -> SearchResult
     sign = 1 if model.spec.metric in LOWER_IS_BETTER else -1
     best = min(good, key=lambda row: (sign * row["value"], row["number"]))
     return SearchResult(Candidate(best["candidate"], best["params"]), best["value"], rows)
+
+
+def time_trial(model: Model, table: pa.Table, rows: Rows, features: list[str]) -> float:
+    """Foresee a trial's seconds from fits of each candidate on a small, evenly drawn sample."""
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64)]
+    small = table.take(pa.array(sample))
+    frame, label = features_frame(small, features), label_array(small, model.spec)
+    started = time.perf_counter()
+    points = fixed_points(model.spec, "tpe", len(model.spec.training.candidates))
+    for point in points:
+        name = point.pop(CANDIDATE)
+        candidate = Candidate(name, {key.removeprefix(f"{name}."): value for key, value in point.items()})
+        fit_candidate(model, candidate, frame, label)
+    each = (time.perf_counter() - started) / len(points)
+    # A fit's cost grows a little slower than its rows; half of the proportion was the middle of what was seen.
+    return each * max(1.0, len(rows) / len(sample) * 0.5)
 
 
 def _evaluate(trial: optuna.Trial, model: Model, strategy: Strategy, frame: Any, label: Any, rows: Rows,
@@ -210,22 +260,6 @@ def _finish_abandoned(study: optuna.Study, batch: int) -> int:
 def _search_rows(split: Split, model: Model) -> Rows:
     limit = model.spec.training.search.max_rows
     return split.train if limit is None else split.train[-limit:]
-
-
-def _time_trial(model: Model, table: pa.Table, rows: Rows, features: list[str]) -> float:
-    """Foresee a trial's seconds from fits of each candidate on a small, evenly drawn sample."""
-    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64)]
-    small = table.take(pa.array(sample))
-    frame, label = features_frame(small, features), label_array(small, model.spec)
-    started = time.perf_counter()
-    points = fixed_points(model.spec, "tpe", len(model.spec.training.candidates))
-    for point in points:
-        name = point.pop(CANDIDATE)
-        candidate = Candidate(name, {key.removeprefix(f"{name}."): value for key, value in point.items()})
-        fit_candidate(model, candidate, frame, label)
-    each = (time.perf_counter() - started) / len(points)
-    # A fit's cost grows a little slower than its rows; half of the proportion was the middle of what was seen.
-    return each * max(1.0, len(rows) / len(sample) * 0.5)
 
 
 def _trial_row(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

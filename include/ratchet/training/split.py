@@ -64,7 +64,7 @@ def split_rows(table: pa.Table, spec: ModelSpec, as_of: datetime) -> Split:
             raise TooFewRowsError(message)
         if spec.task != "regression" and name != "test" and len(np.unique(labels[rows])) < 2:
             message = (
-                f"{spec.name}: all {len(rows)} rows of the {name} part have label {labels[rows][0]!r}; "
+                f"{spec.name}: all {len(rows)} rows of the {name} part have label {labels[rows][0].item()!r}; "
                 "expected at least two classes. Widen training.window or training.split"
             )
             raise TooFewRowsError(message)

@@ -32,6 +32,7 @@ GOOD = EvaluationReport(
     window=Comparison("champion", Interval(0.67, 0.65, 0.69), GAIN, 3),
     slices=(SliceResult("shop = web", 900, Interval(0.7, 0.6, 0.8), GAIN),), weak_spots=(),
     fairness=(FairnessResult("shop", 0.05, 0.02, {}),), calibration=(), latency_ms=2, size_mb=1, is_reproducible=True,
+    pool=Comparison("pooled model", Interval(0.67, 0.65, 0.69), GAIN, 5),
 )  # fmt: skip
 PLAIN = Circumstances(is_data_valid=True, as_of=NOW, champion_as_of=BEFORE, has_window=True)
 
@@ -45,6 +46,9 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
     ),
     "not worse than champion": (
         {"champion": Comparison("champion", Interval(0.7, 0.6, 0.8), LOSS, 3)}, {}, "reject", "over version 3 -0.0300",
+    ),
+    "not worse than pool": (
+        {"pool": Comparison("pooled model", Interval(0.7, 0.6, 0.8), LOSS, 5)}, {}, "reject", "version 5 -0.0300",
     ),
     "no slice worse": (
         {"slices": (SliceResult("shop = web", 900, GAIN, Interval(-0.2, -0.3, -0.1)),)}, {}, "reject", "shop = web",
@@ -75,7 +79,7 @@ def test_good_candidate_is_promoted(tmp_path):
     verdict = judge(spec(tmp_path), GOOD, PLAIN)
     assert verdict.outcome == "promote"
     assert verdict.failed == ()
-    assert verdict.reason == "passed all 13 gates"
+    assert verdict.reason == "passed all 14 gates"
     verdict.raise_for_rejection("orders@1")
 
 
@@ -93,10 +97,18 @@ def test_gate_refuses_the_bad_one_alone_and_says_why(tmp_path, name):
 
 def test_gates_that_the_spec_does_not_set_are_silent(tmp_path):
     bare = make_model(tmp_path, gates={"reproducible": False, "max_slice_drop": None}).spec
-    verdict = judge(bare, replace(GOOD, champion=None, window=None), Circumstances(True, NOW))
+    verdict = judge(bare, replace(GOOD, champion=None, window=None, pool=None), Circumstances(True, NOW))
     assert [gate.name for gate in verdict.gates] == [
         "minimum sample", "data validated", "beats baseline", "may move production",
     ]  # fmt: skip
+
+
+def test_a_segments_first_model_must_surely_beat_the_pool(tmp_path):
+    even = Comparison("pooled model", Interval(0.7, 0.6, 0.8), Interval(0.001, -0.005, 0.007), 5)
+    later = judge(spec(tmp_path), replace(GOOD, pool=even), PLAIN)
+    first = judge(spec(tmp_path), replace(GOOD, pool=even, champion=None, window=None), Circumstances(True, NOW))
+    assert (later.outcome, first.outcome) == ("promote", "hold")
+    assert [gate.name for gate in first.failed] == ["better than pool"]
 
 
 def test_too_few_rows_hold_whatever_else_the_numbers_say(tmp_path):

@@ -11,9 +11,10 @@ import pytest
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import GateRefusedError, SpecError
-from include.ratchet.pipeline import judge
+from include.ratchet.pipeline import judge, local
 from include.ratchet.pipeline.check import check_model
 from include.ratchet.pipeline.local import run_model
+from include.ratchet.pipeline.promote import promote, refuse
 from include.ratchet.pipeline.reproduce import reproduce
 from include.ratchet.pipeline.requests import TrainingRequest, read_instant
 from include.ratchet.pipeline.workspace import Workspace
@@ -118,7 +119,7 @@ def test_steps_run_again_give_the_same_and_record_it_once(workspace, first):
     before = ledger.history(KEY, workspace.settings)
     judge.fit(workspace, request)
     assert judge.register(workspace, request).number == 1
-    judge.promote(workspace, request)
+    promote(workspace, request)
     assert ledger.history(KEY, workspace.settings) == before
 
 
@@ -174,13 +175,13 @@ def test_trainings_judged_against_the_same_champion_leave_one(workspace, first):
     """Both were judged before either was promoted: the second finds another champion and is told so."""
     later = AS_OF + timedelta(days=1)
     requests = [TrainingRequest(KEY, name, later, trials=2, force=True) for name in ("one", "two")]
-    promote, judge.promote = judge.promote, lambda *_: None
+    kept, local.promote = local.promote, lambda *_: None
     try:
         for request in requests:
             run_model(workspace, workspace.model("order_returns"), request, lambda *_: None)
     finally:
-        judge.promote = promote
-    one, two = (judge.promote(workspace, request) for request in requests)
+        local.promote = kept
+    one, two = (promote(workspace, request) for request in requests)
     assert one.is_promoted
     assert not two.is_promoted
     assert "judged against champion" in two.reason
@@ -190,7 +191,7 @@ def test_trainings_judged_against_the_same_champion_leave_one(workspace, first):
 
 def test_refused_approval_is_recorded(workspace, first):
     request = TrainingRequest(KEY, "first", AS_OF, trials=3)
-    found = judge.refuse(workspace, request, actor="Ada", reason="promotion was not approved")
+    found = refuse(workspace, request, actor="Ada", reason="promotion was not approved")
     entry = ledger.history(KEY, workspace.settings)[-1]
     assert (entry.kind, entry.actor, entry.version) == ("approval", "Ada", found.version)
 

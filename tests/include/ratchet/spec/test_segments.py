@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.ratchet.data.segments import segment_rows, segments_of
+from include.ratchet.data.segments import part_of, segments_of
 from include.ratchet.errors import SpecError
 from include.ratchet.spec import WHOLE, ModelKey, load_model, segment_name
 
@@ -70,7 +70,6 @@ def test_rows_find_their_segment_and_those_without_a_value_the_pool() -> None:
     assert segments_of(table, ["a"]).to_pylist() == ["UA", WHOLE, "UA", "x~1y", "~all"]
     assert segments_of(table, ["a", "b"]).to_pylist() == ["UA/1", WHOLE, "UA/1", WHOLE, "all/3"]
     assert segments_of(table.slice(0, 0), ["a"]).to_pylist() == []
-    assert segment_rows(table, ["a", "b"], "UA/1").num_rows == 2
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from([1, 2, None])), max_size=30))
@@ -78,6 +77,14 @@ def test_columns_give_what_single_rows_give(rows: list[tuple[str | None, int | N
     one, other = pa.array([a for a, _ in rows], pa.string()), pa.array([b for _, b in rows], pa.int64())
     table = pa.table({"a": one, "b": other})
     assert segments_of(table, ["a", "b"]).to_pylist() == [segment_name(row) for row in rows]
+
+
+def test_a_key_learns_from_its_part(tmp_path) -> None:
+    spec = _load(tmp_path, "segments: {by: carrier}").spec
+    table = pa.table({"carrier": ["UA", None, "AA", "UA"], "row": [0, 1, 2, 3]})
+    assert part_of(table, spec, ModelKey("flights", "UA"))["row"].to_pylist() == [0, 3]
+    assert part_of(table, spec, ModelKey("flights")).num_rows == 4
+    assert part_of(table, spec, ModelKey("flights", "XX")).num_rows == 0
 
 
 @pytest.mark.parametrize(

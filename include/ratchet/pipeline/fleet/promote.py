@@ -1,0 +1,155 @@
+"""From a segment's verdict to its champion: by itself, or all segments of a run together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from include.ratchet.errors import LedgerConflictError
+from include.ratchet.pipeline.fleet.results import KeyResult, Outcome
+from include.ratchet.pipeline.handover import begin, is_wanted
+from include.ratchet.pipeline.judge import verdict_name
+from include.ratchet.pipeline.promote import promotion_of, record_conflict
+from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.rivals import read_champion
+from include.ratchet.pipeline.workspace import Workspace
+from include.ratchet.registry.aliases import follow
+from include.ratchet.registry.fleet import find_entries, move_champions, retire
+from include.ratchet.registry.ledger import AliasState, Entry, move_champion, read_aliases
+from include.ratchet.spec import WHOLE, ModelKey, ModelSpec
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a verdict."""
+
+    outcome: Outcome
+    reason: str
+
+
+def settle(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Settled:
+    """Do what a verdict says: promote, begin a hand-over, go back to the pooled model, or leave things as they are.
+
+    Args:
+        workspace: the installation.
+        request: the key's.
+        verdict: the key's row of the ledger. The same one again changes nothing more.
+    """
+    if verdict.details["outcome"] != "promote":
+        return _leave(workspace, request, verdict)
+    expected, state = verdict.details["judged_against"], AliasState(int(verdict.version or 0), verdict.as_of)
+    try:
+        _check_pool(workspace, request.key, verdict)
+        if is_wanted(workspace.model(request.key.model).spec.rollout, expected):
+            begun = begin(workspace, request, state, expected)
+            return Settled("started" if begun.is_started else "kept", begun.reason)
+        aliases = move_champion(promotion_of(workspace, request, verdict), expected, workspace.settings)
+    except LedgerConflictError as error:
+        record_conflict(workspace, request, state, str(error))
+        return Settled("kept", str(error))
+    follow(request.key, aliases, workspace.settings)
+    return Settled("promoted", verdict.reason.partition(": ")[2])
+
+
+def promote_together(
+    workspace: Workspace, request: TrainingRequest, results: Sequence[KeyResult], actor: str
+) -> list[KeyResult]:
+    """Make all candidates of a run that passed champions: in one transaction if the spec wants that.
+
+    Args:
+        workspace: the installation.
+        request: of the whole training.
+        results: of the segments.
+        actor: the person who agreed, or who or what asked for the training.
+
+    Returns:
+        The results, those that waited with what became of them.
+
+    Raises:
+        LedgerConflictError: all are to move together, and one cannot; nothing has moved.
+    """
+    model, settings = request.key.model, workspace.settings
+    waiting = [one for one in results if one.outcome == "waiting"]
+    keys = [request.key, *(ModelKey(model, one.segment) for one in waiting)]
+    requests = {key.segment: replace(request, key=key, actor=actor) for key in keys}
+    known = find_entries([verdict_name(one) for one in requests.values()], settings)
+    verdicts = {entry.key.segment: entry for entry in known.values()}
+    names = [name for name in requests if name in verdicts]
+    spec = workspace.model(model).spec
+    settled: dict[str, Settled] = {}
+    if spec.segments is not None and spec.segments.together:
+        _check_together(model, verdicts.get(WHOLE), results)
+        moves = [(promotion_of(workspace, requests[name], verdicts[name]), verdicts[name].details["judged_against"])
+                 for name in names]  # fmt: skip
+        move_champions(moves, settings)
+        for name in names:
+            follow(requests[name].key, read_aliases(requests[name].key, settings), settings)
+            settled[name] = Settled("promoted", "together with the others")
+    else:
+        settled = {name: settle(workspace, requests[name], verdicts[name]) for name in names}
+    return [
+        replace(one, outcome=settled[one.segment].outcome, reason=settled[one.segment].reason)
+        if one.outcome == "waiting" else one for one in results
+    ]  # fmt: skip
+
+
+def gain_of(spec: ModelSpec, verdict: Entry) -> dict[str, Any]:
+    """The numbers of a verdict that the run's table shows."""
+    rival = verdict.details.get("rival")
+    gain = (rival["value"], rival["low"], rival["high"]) if rival else None
+    name = rival["name"] if rival else None
+    return {"metric": verdict.details["metrics"].get(spec.metric), "rival": name, "gain": gain}
+
+
+def _leave(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Settled:
+    """Production stays, unless the pooled model is surely better than the segment's own champion."""
+    gain, champion = verdict.details.get("pool_gain"), read_champion(workspace, request.key)
+    reason = verdict.reason.partition(": ")[2]
+    is_same = champion is not None and champion.version == verdict.details["judged_against"]
+    if request.is_backfill or not is_same or gain is None or gain["low"] <= 0:
+        return Settled("kept" if verdict.details["outcome"] == "hold" else "refused", reason)
+    words = f"the pooled version {verdict.details['pool']} is better on its rows by {gain['value']:.4f} " \
+            f"[{gain['low']:.4f}, {gain['high']:.4f}]"  # fmt: skip
+    entry = Entry(
+        key=request.key, kind="segment", idempotency_key=f"segment:{request.key.slug}:pooled:{request.training_id}",
+        actor=request.actor, reason=f"pooled: {words}", recorded_at=workspace.clock(), version=verdict.details["pool"],
+        as_of=request.as_of, details={"event": "pooled", "gain": gain, "from": champion.version if champion else None},
+    )  # fmt: skip
+    follow(request.key, retire(entry, workspace.settings), workspace.settings)
+    return Settled("returned", words)
+
+
+def _check_pool(workspace: Workspace, key: ModelKey, verdict: Entry) -> None:
+    """A candidate that beat one pooled version need not beat another.
+
+    Raises:
+        LedgerConflictError: another is champion now.
+    """
+    wanted, champion = verdict.details.get("pool"), read_champion(workspace, key.pool)
+    found = champion.version if champion else None
+    if wanted != found and wanted is not None:
+        message = (
+            f"{key}: version {verdict.version} was judged against the pooled version {wanted}, and {found} is champion "
+            "now; it is not promoted. Train again to have it judged against that one"
+        )
+        raise LedgerConflictError(message)
+
+
+def _check_together(model: str, pool: Entry | None, results: Sequence[KeyResult]) -> None:
+    """All, or none: whatever keeps one key behind that is in production keeps all.
+
+    Raises:
+        LedgerConflictError: one is behind.
+    """
+    behind = [
+        f"{one.segment} ({one.outcome}: {one.reason[:100]})" for one in results if one.outcome in ("failed", "refused")
+    ]
+    if pool is not None and pool.details["outcome"] != "promote":
+        behind.insert(0, f"the pooled model ({pool.reason[:100]})")
+    if behind:
+        message = (
+            f"{model}: segments.together is set and {len(behind)} cannot move: {'; '.join(behind[:5])}; none is "
+            "promoted. Mend what keeps them behind and train again"
+        )
+        raise LedgerConflictError(message)

@@ -1,0 +1,194 @@
+"""Training the keys of one batch: each by itself, and each once, however often the batch is tried."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sqlalchemy.exc import SQLAlchemyError
+
+from include.ratchet.data.blobs import MemoryBlobs
+from include.ratchet.data.segments import segments_of
+from include.ratchet.errors import TooFewRowsError
+from include.ratchet.features import feature_names
+from include.ratchet.pipeline import judge
+from include.ratchet.pipeline.fleet.plan import FleetPlan, batch_name, read_plan, waits
+from include.ratchet.pipeline.fleet.promote import Settled, gain_of, settle
+from include.ratchet.pipeline.fleet.results import KeyResult
+from include.ratchet.pipeline.requests import TrainingRequest, newest_cause
+from include.ratchet.pipeline.rivals import Rival, open_rival
+from include.ratchet.pipeline.train import (
+    ENVIRONMENT,
+    SEARCH,
+    SNAPSHOT,
+    TRIALS,
+    VALIDATION,
+    conclude_search,
+    find_fingerprint,
+    folder_of,
+    load_split,
+    plan_trials,
+    snapshot_of,
+)
+from include.ratchet.pipeline.updates import choose_base
+from include.ratchet.pipeline.workspace import Workspace
+from include.ratchet.registry.fleet import find_entries, read_newest
+from include.ratchet.registry.ledger import Entry, record
+from include.ratchet.registry.lineage import read_environment
+from include.ratchet.spec import Model, ModelKey
+from include.ratchet.training.search import search_alone
+
+RESULTS = "results"
+Progress = Callable[[int, int], None]
+_PASSING = (OSError, SQLAlchemyError)
+"""Faults that are not a key's own: the batch is tried again."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the keys of one batch share."""
+
+    workspace: Workspace
+    request: TrainingRequest
+    plan: FleetPlan
+    model: Model
+    pool: Rival | None
+    shared: Mapping[str, bytes]
+    before: Mapping[str, Entry]
+    """The newest verdict of each segment."""
+
+
+def train_batch(
+    workspace: Workspace, request: TrainingRequest, number: int, progress: Progress = lambda done, total: None
+) -> list[KeyResult]:
+    """Train, judge, register and, unless that waits for others, promote every key of a batch that is not yet.
+
+    A key that cannot be trained fails alone, and its result says why.
+
+    Args:
+        workspace: the installation.
+        request: of the whole training.
+        number: of the batch.
+        progress: called as (keys done, keys in all).
+
+    Raises:
+        OSError: the store or the registry is away; what is done stays done.
+    """
+    batch = _open(workspace, request)
+    results = []
+    for segment, part in _parts(batch, number):
+        started = time.monotonic()
+        results.append(replace(_train(batch, segment, part), seconds=time.monotonic() - started))
+        _log.info("%s: %s: %s", segment, results[-1].outcome, results[-1].reason)
+        progress(len(results), len(batch.plan.batches[number]))
+    folder_of(workspace, request).put_json(f"{RESULTS}/{number}.json", [one.to_dict() for one in results])
+    return results
+
+
+def _open(workspace: Workspace, request: TrainingRequest) -> _Batch:
+    model, folder, plan = (
+        workspace.model(request.key.model),
+        folder_of(workspace, request),
+        read_plan(workspace, request),
+    )
+    shared = {name: folder.need(name) for name in (SNAPSHOT, VALIDATION)}
+    shared[ENVIRONMENT] = json.dumps(read_environment(model, os.environ).to_dict()).encode()
+    pool = open_rival(workspace, model, request.key.pool, plan.pool) if plan.pool is not None else None
+    return _Batch(workspace, request, plan, model, pool, shared, read_newest(model.name, "verdict", workspace.settings))
+
+
+def _parts(batch: _Batch, number: int) -> Iterator[tuple[str, pa.Table]]:
+    """Each segment of a batch with its rows, in their order."""
+    by, segments = batch.model.spec.segments.by if batch.model.spec.segments else (), batch.plan.batches[number]
+    content = folder_of(batch.workspace, batch.request).get(batch_name(number))
+    if content is None:  # removed after an earlier run of the whole; the snapshot has them still
+        table = snapshot_of(batch.workspace, batch.request).read(verify=False)
+        table = table.filter(pc.is_in(pc.cast(segments_of(table, by), pa.string()), pa.array(segments, pa.string())))
+    else:
+        table = pq.read_table(io.BytesIO(content))
+    names = segments_of(table, by)
+    codes = names.indices.to_numpy(zero_copy_only=False)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(names.dictionary)))
+    place = {segment: code for code, segment in enumerate(names.dictionary.to_pylist())}
+    for segment in segments:
+        code = place[segment]
+        rows = order[ends[code - 1] if code else 0 : ends[code]]
+        yield segment, table.take(pa.array(rows))
+
+
+def _train(batch: _Batch, segment: str, part: pa.Table) -> KeyResult:
+    key, rows = ModelKey(batch.model.name, segment), part.num_rows
+    request = _request_of(batch, key)
+    newest = batch.before.get(segment)
+    try:
+        is_done = newest is not None and newest.idempotency_key == judge.verdict_name(request)
+        verdict = newest if is_done and newest else _judge(batch, request, part)
+        if isinstance(verdict, KeyResult):
+            return verdict
+        if waits(batch.model.spec) and verdict.details["outcome"] == "promote":
+            settled = Settled("waiting", verdict.reason)
+        else:
+            settled = settle(batch.workspace, request, verdict)
+        numbers = gain_of(batch.model.spec, verdict)
+        return KeyResult(segment, settled.outcome, settled.reason, rows, verdict.version, **numbers)
+    except TooFewRowsError as error:
+        return KeyResult(segment, "pooled", str(error), rows)
+    except _PASSING:
+        raise
+    except Exception as error:  # whatever a segment's rows do to an estimator, the others go on
+        _log.exception("%s cannot be trained", key)
+        reason = f"{type(error).__name__}: {error}"
+        record(
+            Entry(key=key, kind="failure", idempotency_key=f"failure:{key.slug}:{request.training_id}",
+                  actor=request.actor, reason=reason[:2000], recorded_at=batch.workspace.clock(), as_of=request.as_of),
+            batch.workspace.settings,
+        )  # fmt: skip
+        return KeyResult(segment, "failed", reason, rows)
+
+
+def _judge(batch: _Batch, request: TrainingRequest, part: pa.Table) -> Entry | KeyResult:
+    """From rows to a registered candidate with its verdict, in this process's memory."""
+    workspace = replace(batch.workspace, scratch=MemoryBlobs(), part=part)
+    folder = folder_of(workspace, request)
+    for name, content in batch.shared.items():
+        folder.put(name, content)
+    model, table, split = load_split(workspace, request)
+    fingerprint, before = find_fingerprint(workspace, request), batch.before.get(request.key.segment)
+    if not request.force and before is not None and before.details.get("fingerprint") == fingerprint:
+        reason = f"version {before.version} was trained on the same data, code, lock and settings"
+        return KeyResult(request.key.segment, "unchanged", reason, part.num_rows, before.version)
+    if request.base is None:
+        plan, found = search_alone(
+            model, table, split, list(feature_names(model)), strategy=request.strategy, trials=request.trials
+        )
+        folder.put_json(SEARCH, plan.to_dict())
+        folder.put_json(TRIALS, found.to_dict())
+    else:
+        plan_trials(workspace, request, workers=1)
+        found = conclude_search(workspace, request)
+    judge.fit(workspace, request, found)
+    judge.evaluate_candidate(workspace, request, batch.pool)
+    judge.register(workspace, request)
+    return find_entries([judge.verdict_name(request)], workspace.settings)[judge.verdict_name(request)]
+
+
+def _request_of(batch: _Batch, key: ModelKey) -> TrainingRequest:
+    """The part of the run's request that is a key's own."""
+    asked = find_entries(batch.request.answers, batch.workspace.settings) if batch.request.answers else {}
+    mine = [entry for entry in asked.values() if entry.key == key]
+    request = replace(
+        batch.request, key=key, segments=None, answers=tuple(entry.idempotency_key for entry in mine),
+        cause=newest_cause(mine), reason=mine[-1].reason if mine else batch.request.reason, base=None,
+    )  # fmt: skip
+    return choose_base(batch.workspace, request) if batch.model.spec.training.updates else request
