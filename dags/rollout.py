@@ -7,6 +7,8 @@ word; **announce** a new champion.
 - Scheduled: every hour, and when request records arrive. A run is skipped while no version is being handed over.
 - By hand: the form's `action` looks, goes on to the next stage, pauses, resumes or **reverts**, with a `reason`.
   A revert without a hand-over makes the previous champion the champion again.
+- Of a model divided into segments a run takes all of them that are being handed over, or the form's `segment`. If too
+  many went back, the fleet's guard pauses all, until a person resumes without a segment and says why.
 
 Every step is one compare-and-swap write, kept in the ledger with its numbers and told once. Time is the records' own.
 """
@@ -39,6 +41,9 @@ def build(spec: ModelSpec) -> None:
         default_args=defaults(spec),
         params={
             "action": Param(None, enum=list(rollouts.ACTIONS), description="Instead of looking at the evidence"),
+            "segment": Param(
+                None, type=["null", "string"], description="Only this one. All that are handed over, if left out"
+            ),
             "as_of": Param(None, type=["null", "string"], description="Know only what was known then: 2013-12-31"),
             "reason": Param(None, type=["null", "string"], description="Why; it is kept in the ledger"),
         },

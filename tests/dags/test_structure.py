@@ -73,7 +73,7 @@ def test_hand_over_looks_every_hour_and_asks_only_where_the_spec_wants_it(bag, o
     assert dag.timetable.timetable.expression == "0 * * * *"
     assert [asset.uri for asset in dag.timetable.asset_condition.objects] == ["ratchet://flight_delay/requests"]
     assert dag.params.get_param("action").schema["enum"] == [None, "look", "advance", "pause", "resume", "revert"]
-    assert set(dag.params) == {"action", "as_of", "reason"}
+    assert set(dag.params) == {"action", "segment", "as_of", "reason"}
     spec = (PROJECT / "include/models/flight_delay/model.yaml").read_text()
     asked = spec.replace("name: flight_delay", "name: flights_asked")
     asked = asked.replace("rollout:\n", "rollout:\n  approval: {required: true}\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.ratchet.alerts.blocks import (
+    BLOCKS,
     TEXT_CHARACTERS,
     Block,
     code,
@@ -30,6 +31,8 @@ _HEADS = {
     "reject": "{key}: version {version} was refused by the gates, production stays as it is",
     "declined": "{key}: version {version} was not approved, production stays as it is",
 }
+FLEET_KEYS = 20
+"""That a message about many lists of each group."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +143,33 @@ def incident_message(
     return Message(
         f"incident:{key.slug}:{number}:{revision}", key.model, cut(f"{head}. {words}", TEXT_CHARACTERS), blocks
     )
+
+
+def fleet_message(
+    spec: ModelSpec, name: str, title: str, groups: Mapping[str, Sequence[tuple[ModelKey, str]]],
+    targets: Mapping[str, str], *, is_grave: bool = False,
+) -> Message:  # fmt: skip
+    """What happened to many keys of one model, in one message.
+
+    Args:
+        spec: of the model.
+        name: of what happened; the same one is said once.
+        title: after the model's name.
+        groups: by heading, each key with its words; the first `FLEET_KEYS` of each are listed, the others counted.
+        targets: where to look, by name.
+        is_grave: whether it calls for people.
+    """
+    head = f"{spec.name}: {title}"
+    mention = f"{spec.alerts.mention} " if spec.alerts.mention and is_grave else ""
+    parts: list[Block] = []
+    lines: list[str] = []
+    for heading, keys in groups.items():
+        shown = [f"{cut(key.segment, 60)}: {cut(words, 140)}" if words else cut(key.segment, 60)
+                 for key, words in keys[:FLEET_KEYS]]  # fmt: skip
+        if len(keys) > FLEET_KEYS:
+            shown.append(f"and {len(keys) - FLEET_KEYS} more")
+        parts += [section(f"{mention}*{escape(heading)}*"), *([code("\n".join(shown))] if shown else [])]
+        lines += [f"{heading}: {'; '.join(shown)}" if shown else heading]
+        mention = ""
+    blocks = collect([header(head), *parts[: BLOCKS - 2], *([links(targets)] if targets else [])])
+    return Message(f"fleet:{spec.name}:{name}", spec.name, cut(f"{head}. {'. '.join(lines)}", TEXT_CHARACTERS), blocks)

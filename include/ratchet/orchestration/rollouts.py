@@ -6,42 +6,60 @@ Imported whenever DAGs are parsed, so the engine is imported inside the function
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import champion_asset
-from include.ratchet.orchestration.steps import APPROVE, open_workspace, run_kind
+from include.ratchet.orchestration.requests import run_kind
+from include.ratchet.orchestration.steps import APPROVE, open_workspace
+from include.ratchet.spec import ModelKey
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from include.ratchet.alerts.messages import Message
     from include.ratchet.pipeline.workspace import Workspace
+    from include.ratchet.rollout.fleet import FleetOutcome
+    from include.ratchet.rollout.state import RolloutState
     from include.ratchet.rollout.transitions import Order, Outcome
-    from include.ratchet.spec import Model, ModelKey
+    from include.ratchet.spec import Model
 
 Json = dict[str, Any]
 CRON = "0 * * * *"
 ACTIONS = (None, "look", "advance", "pause", "resume", "revert")
+KEPT = 100
+"""Keys of a model divided into segments that a task's result lists."""
+_RETOLD = timedelta(days=1)
+"""What a person moved elsewhere is told by the looks of so long afterwards, if it was not."""
 _log = logging.getLogger(__name__)
 
 
 def look(model: str) -> Json:
     """Look at the evidence and go on, wait, ask or go back; or do what the form says.
 
-    A run is skipped while no version is being handed over.
+    Of a model divided into segments it takes every key that is being handed over, with one reading of the records, or
+    the one that the form names; one that fails stops no other. A run is skipped while no version is being handed over.
     """
-    from include.ratchet.spec import ModelKey
+    from include.ratchet.rollout.guard import check_reason
+    from include.ratchet.rollout.keys import find_key
 
     workspace, params = open_workspace(), get_current_context()["params"]
-    one, key = workspace.model(model), ModelKey(model)
-    order = _order(workspace, params.get("reason"))
-    action = params.get("action") or "look"
+    one, order = workspace.model(model), _order(workspace, params.get("reason"))
+    action, segment = params.get("action") or "look", params.get("segment")
+    if one.spec.segments is not None and segment is None:
+        if action == "resume":
+            check_reason(workspace.settings, one, params.get("reason"))
+        return _look_at_all(workspace, one, action, order)
+    key = find_key(workspace.settings, one, segment)
     if action == "revert":
-        return _revert(workspace, one, order)
+        return _revert(workspace, one, key, order)
     outcome = _act(workspace, one, key, action, order)
     if outcome.decision.action == "none":
         _tell(workspace, one, outcome)
@@ -59,15 +77,15 @@ def need_person(looked: Json) -> str:
 
 def answer(model: str, looked: Json, approval: Mapping[str, Any]) -> Json:
     """Do what the person said: go on, or end the hand-over. No answer in time means no."""
-    from dataclasses import replace
-
     from include.ratchet.rollout import actions, store
-    from include.ratchet.spec import ModelKey
 
-    workspace, key = open_workspace(), ModelKey(model)
+    workspace = open_workspace()
     one = workspace.model(model)
     person = (approval.get("responded_by_user") or {}).get("name") or "nobody answered"
     order = replace(_order(workspace, None), actor=person)
+    if "counts" in looked:
+        return _answer_all(workspace, one, order, is_approved=approval["chosen_options"] == [APPROVE])
+    key = ModelKey(model, get_current_context()["params"].get("segment") or ModelKey(model).segment)
     state = store.read(key, workspace.settings)
     if state is None or (state.revision != looked["revision"] and state.once != order.once):
         message = "the hand-over moved on while a person was asked; the answer changes nothing"
@@ -86,40 +104,63 @@ def announce(model: str, *results: Json | None) -> Iterator[Metadata]:
     if not moved:
         message = "the champion stays as it is"
         raise AirflowSkipException(message)
-    yield Metadata(champion_asset(model), extra={"champion": moved[-1]["champion"], "reason": moved[-1]["reason"]})
+    champions = {name: version for result in moved for name, version in result.get("champions", {}).items()}
+    extra = {"champion": moved[-1]["champion"], "reason": moved[-1]["reason"]}
+    yield Metadata(champion_asset(model), extra={**extra, "champions": champions} if champions else extra)
 
 
 def _act(workspace: Workspace, model: Model, key: ModelKey, action: str, order: Order) -> Outcome:
     from include.ratchet.errors import LedgerConflictError
     from include.ratchet.rollout import actions
 
-    settings = workspace.settings
+    now = partial(_as_of, workspace, model, key)
     try:
-        if action == "pause":
-            return actions.pause(settings, key, order)
-        if action == "resume":
-            return actions.resume(settings, key, order)
-        move = actions.advance if action == "advance" else actions.step
-        return move(settings, model, key, _as_of(workspace, model, key), order)
+        return actions.carry_out(action, workspace.settings, model, key, now, order)
     except LedgerConflictError as error:
         # Another run was faster, on the same evidence.
         raise AirflowSkipException(str(error)) from error
 
 
-def _revert(workspace: Workspace, model: Model, order: Order) -> Json:
+def _look_at_all(workspace: Workspace, model: Model, action: str, order: Order) -> Json:
+    """Do it with every hand-over of a model divided into segments, and say what came of them."""
+    from include.ratchet.rollout import store
+    from include.ratchet.rollout.fleet import carry_out
+    from include.ratchet.rollout.words import describe_trip
+
+    settings = workspace.settings
+    if action == "revert" and not store.read_fleet(model.name, settings, order.once):
+        return _revert(workspace, model, ModelKey(model.name), order)
+    found = carry_out(action, settings, model, partial(_as_of_all, workspace, model), order)
+    _tell_by_hand(workspace, model)
+    if (trip := found.trip) is not None:
+        _send(workspace, model, lambda url: [describe_trip(model.spec, trip, url)])
+    return _report_all(workspace, model, found)
+
+
+def _answer_all(workspace: Workspace, model: Model, order: Order, *, is_approved: bool) -> Json:
+    """Do what the person said with every hand-over that this run asked about and that has not moved since."""
+    from include.ratchet.rollout.fleet import answer as answer_all
+
+    reason = f"approved by {order.actor}" if is_approved else "the hand-over was not approved"
+    asked_by, as_of = f"{get_current_context()['dag_run'].run_id}/look", _as_of_all(workspace, model)
+    told = replace(order, reason=reason)
+    return _report_all(
+        workspace, model, answer_all(workspace.settings, model, asked_by, as_of, told, is_approved=is_approved)
+    )
+
+
+def _revert(workspace: Workspace, model: Model, key: ModelKey, order: Order) -> Json:
     from include.ratchet.rollout import store
     from include.ratchet.rollout.machine import Decision
     from include.ratchet.rollout.revert import revert
     from include.ratchet.rollout.transitions import Outcome
     from include.ratchet.rollout.words import describe_reversal
-    from include.ratchet.spec import ModelKey
 
-    key = ModelKey(model.name)
     found = revert(workspace.settings, key, order)
     if found.is_rollout:
         state = store.read(key, workspace.settings)
         return _report(workspace, model, Outcome(Decision("revert", found.words), state, True))
-    _send(workspace, model, lambda url: describe_reversal(key, found, order, url))
+    _send(workspace, model, lambda url: [describe_reversal(key, found, order, url)])
     return {"action": "revert", "reason": found.words, "champion": found.after, "is_champion_moved": True}
 
 
@@ -136,6 +177,47 @@ def _report(workspace: Workspace, model: Model, outcome: Outcome) -> Json:
     }  # fmt: skip
 
 
+def _report_all(workspace: Workspace, model: Model, found: FleetOutcome) -> Json:
+    """The same of many hand-overs; what failed unexpectedly fails the task once the others are told."""
+    from include.ratchet.rollout.words import describe_all
+
+    for outcome in found.outcomes:
+        _log.info("%s: %s: %s", outcome.state.key if outcome.state else model.name, outcome.decision.action,
+                  outcome.decision.reason)  # fmt: skip
+    for outcomes in (found.earlier, found.outcomes):
+        moved = [one.state for one in outcomes if one.is_moved and one.state]
+        _send(workspace, model, partial(describe_all, model.spec, moved))
+    found.raise_for_failure()
+    if not found.done and not found.conflicts:
+        message = f"no version of {model.name} is being handed over, or waits for this"
+        raise AirflowSkipException(message)
+    return found.to_dict(KEPT)
+
+
+def _tell_by_hand(workspace: Workspace, model: Model) -> None:
+    """Say what people have moved by other means than a run, once."""
+    from include.ratchet.rollout import store
+    from include.ratchet.rollout.words import describe_all
+
+    states = store.read_by_hand(model.name, workspace.settings, workspace.clock() - _RETOLD)
+    for once, alike in groupby(sorted(states, key=_name_of), key=_name_of):
+        some = list(alike)
+        if once:
+            _send(workspace, model, partial(describe_all, model.spec, some, name=once))
+        else:
+            _send(workspace, model, partial(_describe_each, some))
+
+
+def _describe_each(states: Sequence[RolloutState], url: str) -> list[Message]:
+    from include.ratchet.rollout.words import describe
+
+    return [describe(state, url) for state in states]
+
+
+def _name_of(state: RolloutState) -> str:
+    return state.once or ""
+
+
 def _tell(workspace: Workspace, model: Model, outcome: Outcome) -> None:
     """Say what moved the hand-over last, once, also if an earlier run was cut off before it could."""
     from include.ratchet.rollout.words import describe
@@ -143,18 +225,19 @@ def _tell(workspace: Workspace, model: Model, outcome: Outcome) -> None:
     state = outcome.state
     # What a training began, that training has told.
     if state is not None and (state.action != "start" or state.once is None):
-        _send(workspace, model, lambda url: describe(state, url))
+        _send(workspace, model, lambda url: [describe(state, url)])
 
 
-def _send(workspace: Workspace, model: Model, describe: Callable[[str], Message]) -> None:
-    """Send a message about this run, once."""
+def _send(workspace: Workspace, model: Model, describe: Callable[[str], Sequence[Message]]) -> None:
+    """Send messages about this run, each once."""
     from include.ratchet.alerts.outbox import tell
     from include.ratchet.orchestration.notify import SlackSender, run_url
 
     run = get_current_context()["dag_run"]
     url = run_url(workspace.settings.airflow_url, run.dag_id, run.run_id)
-    told = tell(describe(url), SlackSender(model.spec), workspace.settings, workspace.clock())
-    _log.info("alert: %s", told)
+    for message in describe(url):
+        told = tell(message, SlackSender(model.spec), workspace.settings, workspace.clock())
+        _log.info("alert: %s", told)
 
 
 def _order(workspace: Workspace, reason: str | None) -> Order:
@@ -171,12 +254,25 @@ def _order(workspace: Workspace, reason: str | None) -> Order:
 
 def _as_of(workspace: Workspace, model: Model, key: ModelKey) -> datetime:
     """The form's instant, or the newest record's, no later than the run."""
-    from include.ratchet.pipeline.requests import read_instant
     from include.ratchet.rollout.actions import read_clock
+
+    wanted, limit = _times(model)
+    return wanted or read_clock(workspace.settings, model, key, limit)
+
+
+def _as_of_all(workspace: Workspace, model: Model) -> datetime:
+    """The same for all keys of a model."""
+    from include.ratchet.rollout.fleet import read_clock
+
+    wanted, limit = _times(model)
+    return wanted or read_clock(workspace.settings, model, limit)
+
+
+def _times(model: Model) -> tuple[datetime | None, datetime]:
+    """The form's instant, if it has one, and the run's own."""
+    from include.ratchet.pipeline.requests import read_instant
 
     context = get_current_context()
     wanted = context["params"].get("as_of")
-    if wanted:
-        return read_instant(model.spec, wanted)
     limit = context.get("data_interval_end") or context["dag_run"].run_after
-    return read_clock(workspace.settings, model, key, limit)
+    return read_instant(model.spec, wanted) if wanted else None, limit

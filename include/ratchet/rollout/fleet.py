@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from include.ratchet.errors import LedgerConflictError, RolloutError
 from include.ratchet.registry.fleet import read_champions
 from include.ratchet.rollout import actions, guard, store
-from include.ratchet.rollout.evidence import weigh
+from include.ratchet.rollout.evidence import newest_record, weigh
 from include.ratchet.rollout.guard import Trip
 from include.ratchet.rollout.machine import Decision, look
 from include.ratchet.rollout.state import RolloutState
@@ -61,6 +63,61 @@ class FleetOutcome:
         for key, error in self.failures.items():
             error.add_note(f"{len(self.failures)} of the hand-overs failed, the first one is of {key}")
             raise error
+
+    def to_dict(self, kept: int) -> dict[str, Any]:
+        """As JSON can hold it: counts of all keys, and what came of the first so many, those that moved first."""
+        outcomes = sorted((one for one in self.done if one.state is not None), key=lambda one: not one.is_moved)
+        counts: Counter[str] = Counter(one.decision.action for one in outcomes)
+        champions = {one.state.key.segment: one.state.challenger for one in outcomes
+                     if one.state and one.state.challenger and one.decision.action == "finish"}  # fmt: skip
+        # What the guard has paused asks nobody any more.
+        action = next((one for one in _WEIGHT if counts[one] and not (one == "ask" and self.trip)), "none")
+        return {
+            "action": action, "reason": self._describe(action, counts), "stage": None, "status": None, "revision": 0,
+            "champion": next(iter(champions.values()), None), "is_champion_moved": bool(champions),
+            "champions": dict(islice(champions.items(), kept)), "counts": dict(counts),
+            "keys": [_summary(one) for one in outcomes[:kept]],
+            "conflicts": {key.segment: words for key, words in islice(self.conflicts.items(), kept)},
+            "trip": self.trip.reason if self.trip else None,
+        }  # fmt: skip
+
+    def _describe(self, action: str, counts: Mapping[str, int]) -> str:
+        told = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+        words = f"{sum(counts.values())} hand-overs: {told or 'none'}"
+        if self.conflicts:
+            words = f"{words}; {len(self.conflicts)} moved meanwhile"
+        if self.trip is not None:
+            words = f"{words}; all are stopped: {self.trip.reason}"
+        if action != "ask":
+            return words
+        asking = [one.state for one in self.done if one.state is not None and one.decision.action == "ask"]
+        named = [f"{state.key.segment[:60]} (version {state.challenger})" for state in asking[: guard.NAMED]]
+        more = f" and {len(asking) - guard.NAMED} more" if len(asking) > guard.NAMED else ""
+        return f"a person's word is wanted before {len(asking)} challengers answer everything: {', '.join(named)}{more}"
+
+
+_WEIGHT = ("ask", "finish", "revert", "advance", "pause", "resume", "wait")
+"""What is said first of many hand-overs that did different things."""
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    state = outcome.state
+    told = {"action": outcome.decision.action, "reason": outcome.decision.reason[:200], "is_moved": outcome.is_moved}
+    if state is None:
+        return told
+    own = {"segment": state.key.segment, "version": state.challenger or state.champion}
+    return {**own, **told, "stage": state.at.name, "status": state.status, "revision": state.revision}
+
+
+def read_clock(settings: Settings, model: Model, limit: datetime) -> datetime:
+    """What time it is for the records of a model: just after the newest prediction before `limit`.
+
+    Without one it is when the newest stage of its hand-overs began, as time stands still while nobody asks.
+    """
+    newest = newest_record(settings, model, limit)
+    if newest is not None:
+        return newest + timedelta(microseconds=1)
+    return max((state.stage_since for state in store.read_fleet(model.name, settings)), default=limit)
 
 
 def carry_out(
@@ -183,7 +240,7 @@ def _resume(
 
 def _stop(settings: Settings, model: Model, trip: Trip, order: Order) -> Mapping[ModelKey, Exception]:
     """Pause every hand-over but those that a person has let go on since; what failed."""
-    own = Order(guard.ACTOR, trip.reason, order.recorded_at)
+    own = Order(guard.ACTOR, trip.reason, order.recorded_at, once=trip.name)
     running = [state for state in store.read_fleet(model.name, settings)
                if state.status != "paused" and state.action != "resume"]  # fmt: skip
     tasks = (_Task(state.key, partial(_pause, settings, state.key, own)) for state in running)

@@ -15,6 +15,9 @@ from include.ratchet.rollout.state import ACTIVE, RolloutState
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
+BY_HAND = "cli:"
+"""How the name of an order begins that a person gives at the command line for many keys; for one it has none."""
+
 
 def read(key: ModelKey, settings: Settings) -> RolloutState | None:
     """The newest hand-over of a model key, over or not; None if there never was one."""
@@ -36,9 +39,10 @@ def read_fleet(model: str, settings: Settings, once: str | None = None) -> tuple
     return _read_states(model, settings, wanted if once is None else wanted | (once == _ONCE))
 
 
-def read_unnamed(model: str, settings: Settings, since: datetime) -> tuple[RolloutState, ...]:
-    """Hand-overs of a model's keys that were moved last by an order without a name, such as a person's, since then."""
-    return _read_states(model, settings, _ONCE.is_(None) & (rollouts.c.updated_at >= since))
+def read_by_hand(model: str, settings: Settings, since: datetime) -> tuple[RolloutState, ...]:
+    """Hand-overs of a model's keys that a person at the command line was the last to move, since some time."""
+    is_by_hand = _ONCE.is_(None) | _ONCE.startswith(BY_HAND)
+    return _read_states(model, settings, is_by_hand & (rollouts.c.updated_at >= since))
 
 
 def count_statuses(model: str, settings: Settings) -> dict[str, int]:

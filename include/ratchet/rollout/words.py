@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
-from include.ratchet.alerts.messages import Message, reversal_message, rollout_message
+from include.ratchet.alerts.messages import Message, fleet_message, reversal_message, rollout_message
+from include.ratchet.rollout.guard import Trip
 from include.ratchet.rollout.revert import Reversal
 from include.ratchet.rollout.sequential import Bounds
 from include.ratchet.rollout.state import RolloutState
 from include.ratchet.rollout.transitions import Order
-from include.ratchet.spec import ModelKey
+from include.ratchet.spec import ModelKey, ModelSpec
 
 _TITLES = {
     "start": "hand-over to {version} has begun ({stage})",
@@ -24,6 +27,17 @@ _DEFER_TITLES = {
     "finish": "{version} answers everything now",
     "revert": "{version} answers nothing any more, people do",
 }
+_FLEET_TITLES = {
+    "start": "{count} hand-overs have begun",
+    "advance": "{count} hand-overs go on",
+    "finish": "{count} keys have new champions",
+    "ask": "{count} hand-overs wait for a person's word",
+    "pause": "{count} hand-overs are paused",
+    "resume": "{count} hand-overs go on after a pause",
+    "revert": "{count} hand-overs were taken back",
+}
+TOGETHER = 3
+"""More hand-overs of one model that an order moved alike are told together."""
 
 
 def title_of(state: RolloutState) -> str:
@@ -51,6 +65,38 @@ def facts_of(state: RolloutState) -> dict[str, Any]:
 def describe(state: RolloutState, url: str) -> Message:
     """The alert of a hand-over's last move."""
     return rollout_message(state.key, state.revision, title_of(state), state.reason, facts_of(state), url)
+
+
+def describe_all(
+    spec: ModelSpec, states: Sequence[RolloutState], url: str, *, name: str | None = None
+) -> list[Message]:  # fmt: skip
+    """The alerts of what one order has moved of a model's hand-overs: one each, or one of many that moved alike.
+
+    That of many is said once for each `name`, or without one for the same moves of the same keys.
+    """
+    alike: dict[str, list[RolloutState]] = {}
+    for state in states:
+        alike.setdefault(state.action, []).append(state)
+    found = []
+    for action, some in alike.items():
+        if len(some) <= TOGETHER:
+            found += [describe(state, url) for state in some]
+            continue
+        moves = "\n".join(sorted(f"{state.key.slug}:{state.revision}" for state in some))
+        order = name or hashlib.sha256(moves.encode()).hexdigest()[:16]
+        title = _FLEET_TITLES.get(action, "{count} hand-overs: " + action).format(count=len(some))
+        keys = [(state.key, f"{title_of(state)}. {state.reason}") for state in some]
+        group = {"champions" if action == "finish" else "hand-overs": keys}
+        found.append(fleet_message(spec, f"rollout:{action}:{order}", title, group, {"hand-overs": url}))
+    return found
+
+
+def describe_trip(spec: ModelSpec, trip: Trip, url: str) -> Message:
+    """The alert of a fleet's guard that has stopped a model's hand-overs, one each time that it trips."""
+    remedy = f'./ratchet rollout {spec.name} resume --reason "...", or resume in the form without a segment'
+    groups = {f"{trip.reason}. No other begins until a person lets them go on: {remedy}": [],
+              "went back, the newest first": [(key, "") for key in trip.reverted]}  # fmt: skip
+    return fleet_message(spec, trip.name, "its hand-overs are stopped", groups, {"hand-overs": url}, is_grave=True)
 
 
 def describe_reversal(key: ModelKey, reversal: Reversal, order: Order, url: str) -> Message:

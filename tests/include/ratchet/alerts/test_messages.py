@@ -15,6 +15,7 @@ from include.ratchet.alerts.messages import (
     Message,
     deadline_message,
     failure_message,
+    fleet_message,
     verdict_message,
     warning_message,
 )
@@ -57,6 +58,8 @@ def test_messages_keep_to_the_limits_and_hold_no_markup_of_data(tmp_path_factory
         failure_message(one, "train_orders", "r", name, name * 50, "http://x"),
         deadline_message(one, "train_orders", "r", "4h", "http://x"),
         warning_message(one, "r", [warned(name, rows)], "http://x"),
+        fleet_message(one, name, name, {name * 20: [(key, name * 9)] * rows, "none": []}, {name: "http://x"}),
+        fleet_message(one, name, name, {f"{name}{place}": [(key, "")] for place in range(rows)}, {}, is_grave=True),
     ):
         assert find_breach(body(message)) is None
 
@@ -64,6 +67,16 @@ def test_messages_keep_to_the_limits_and_hold_no_markup_of_data(tmp_path_factory
 def warned(name: str, count: int) -> ValidationReport:
     findings = tuple(Finding("expect_x", name, f"found {name}") for _ in range(count))
     return ValidationReport("orders", name, name, "r", "2020-03-01", 10, count, (), findings, "a", "b")
+
+
+def test_message_about_many_counts_those_that_it_does_not_list(tmp_path):
+    one = spec(tmp_path)
+    keys = [(ModelKey("orders", f"S{number}"), "surely worse") for number in range(500)]
+    message = fleet_message(one, "what", "500 went back", {"went back": keys}, LINKS)
+    assert (message.key, message.model) == ("fleet:orders:what", "orders")
+    assert message.text.startswith("orders: 500 went back. went back: S0: surely worse; S1: ")
+    assert message.text.endswith("S19: surely worse; and 480 more")
+    assert find_breach(body(message)) is None
 
 
 def test_markup_in_data_is_text():

@@ -204,11 +204,11 @@ def test_a_persons_word_goes_for_every_key_that_asked_and_has_not_moved_since(wo
 
 def test_another_models_keys_are_left_alone(world):
     assert store.read_fleet("orders_2", world.settings) == ()
-    assert store.read_unnamed("orders_2", world.settings, BEGIN) == ()
-    assert len(store.read_unnamed("orders", world.settings, BEGIN)) == len(KEYS)
+    assert store.read_by_hand("orders_2", world.settings, BEGIN) == ()
+    assert len(store.read_by_hand("orders", world.settings, BEGIN)) == len(KEYS)
     begin(world, KEYS[0], 3)
     actions.pause(world.settings, KEYS[0], order(once="form"))
-    assert len(store.read_unnamed("orders", world.settings, BEGIN)) == len(KEYS) - 1
+    assert len(store.read_by_hand("orders", world.settings, BEGIN)) == len(KEYS) - 1
 
 
 def test_segment_with_its_first_champion_goes_back_to_the_pool(world):
