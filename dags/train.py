@@ -2,11 +2,11 @@
 
 From landed data to a judged candidate and, where all gates agree, a new champion:
 **prepare** a snapshot of what was known `as_of`, **search** for the best hyperparameters, **judge** the candidate on
-rows that nothing has seen and register it with its verdict, **promote** it.
+rows that nothing has seen and register it with its verdict, **promote** it; and so for each of a model's **segments**.
 
 - Scheduled: nightly, as of the night. A night without new data is skipped; so is every night on which nothing was
   requested, for a model whose spec says `train: null`.
-- By hand: the form takes `as_of`, `window`, `strategy`, `trials`, `force` and a `reason`.
+- By hand: the form takes `as_of`, `window`, `strategy`, `trials`, `force`, `segments` and a `reason`.
 - On request: a retraining request in the ledger wakes it. One whose event was lost is answered the next night.
 - Backfill: history is trained and judged again; production does not move.
 
@@ -15,16 +15,15 @@ A candidate that the gates refuse fails `decide` at once, with the gate table in
 
 from __future__ import annotations
 
-from typing import Any
+from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, chain, dag, task_group
 
-from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, dag, task_group
-
-from include.ratchet.orchestration import steps
+from include.ratchet.orchestration import fleets, steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
 from include.ratchet.orchestration.callbacks import deadline
+from include.ratchet.orchestration.forms import training_form
 from include.ratchet.orchestration.links import CAUSE, DOCS, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
-from include.ratchet.orchestration.tasks import ask_approval, step
+from include.ratchet.orchestration.tasks import promotion, step
 from include.ratchet.spec import NIGHTLY, ModelSpec
 
 
@@ -44,14 +43,7 @@ def build(spec: ModelSpec) -> None:
         tags=tags(spec, TRAIN),
         default_args=defaults(spec),
         deadline=deadline(spec),
-        params={
-            "as_of": Param(None, type=["null", "string"], description="Know only what was known then: 2013-12-31"),
-            "window": Param(None, type=["null", "string"], pattern=r"^\d+[mhdw]$", description="How far back: 180d"),
-            "strategy": Param(None, enum=[None, "grid", "random", "tpe", "halving"], description="Of the search"),
-            "trials": Param(None, type=["null", "integer"], minimum=1, description="Budget of the search"),
-            "force": Param(False, type="boolean", description="Train even if nothing has changed"),
-            "reason": Param(None, type=["null", "string"], description="Why; it is kept with the version"),
-        },
+        params=training_form(spec),
     )
     def train() -> None:
         @task_group
@@ -69,17 +61,25 @@ def build(spec: ModelSpec) -> None:
             registered >> step(steps.decide, links=VERSION_LINKS)(request)
 
         request = step(steps.plan_training, links=(CAUSE,))(spec.name)
-        approval = _ask_approval(spec) if spec.gates.approval.required else None
-        promote = step(steps.promote, outlets=[champion_asset(spec.name)], links=VERSION_LINKS)
-        promoted = promote(request, approval and approval.output)
-        prepare(request) >> search(request) >> judge(request) >> (approval or promoted)
+        whole = [prepare(request), *([search(request), judge(request)] if spec.has_whole else [])]
+        if spec.segments is None:
+            chain(*whole, *promotion(spec, steps.promote, request))
+        elif spec.waits_for_all:
+            chain(*whole, segments(request, "none_failed"), *promotion(spec, fleets.promote_segments, request))
+        else:  # a pooled model that is refused keeps no segment back
+            pooled = promotion(spec, steps.promote, request) if spec.has_whole else []
+            announce = step(fleets.announce_segments, outlets=[champion_asset(spec.name)])
+            chain(*whole, *pooled, segments(request, "all_done"), announce(request))
 
     train()
 
 
-def _ask_approval(spec: ModelSpec) -> Any:
-    gates, subject = "{{ ti.xcom_pull('judge.decide')['gates'] }}", f"Make the new version of {spec.name} champion?"
-    return ask_approval("promotion", subject, gates, spec.gates.approval.timeout)
+@task_group
+def segments(request, rule):
+    """A model for each segment, in batches of many."""
+    batches = step(fleets.plan_segments, trigger_rule=rule)(request)
+    trained = step(fleets.train_segments).partial(request=request).expand(batch=batches)
+    trained >> step(fleets.report_segments, trigger_rule=rule)(request)
 
 
 for model in models_to_build(TRAIN):

@@ -16,7 +16,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import retraining_asset
 from include.ratchet.orchestration.links import link_drift, link_training
-from include.ratchet.orchestration.steps import open_workspace, run_kind
+from include.ratchet.orchestration.requests import run_kind
+from include.ratchet.orchestration.steps import open_workspace
 
 if TYPE_CHECKING:
     from include.ratchet.monitoring.monitor import Judgement

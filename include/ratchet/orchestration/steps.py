@@ -19,7 +19,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.orchestration.assets import champion_asset, data_asset
-from include.ratchet.orchestration.links import link_cause, link_docs, link_version
+from include.ratchet.orchestration.links import link_docs, link_version
+from include.ratchet.orchestration.requests import make_request
 from include.ratchet.orchestration.tell import tell_verdict, warn_of_data
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ def plan_training(model: str) -> Json:
     from include.ratchet.pipeline import train
 
     workspace = open_workspace()
-    request = _read_request(workspace, model)
-    if request.actor == "scheduled run" and not request.answers and not workspace.model(model).spec.schedule.train:
+    request = make_request(workspace, model)
+    is_asked = request.answers or request.segment_answers
+    if request.actor == "scheduled run" and not is_asked and not workspace.model(model).spec.schedule.train:
         message = f"{model} is trained only on request (schedule.train is null), and none is waiting"
         raise AirflowSkipException(message)
     absence = train.find_absence(workspace, request)
@@ -116,16 +118,15 @@ def plan_training(model: str) -> Json:
 def take_snapshot(request: Json) -> Json:
     """Compute features as they were known into an immutable training set.
 
-    If the same data, code, lock and settings gave a version before, there is nothing to train.
+    If the same data, code, lock and settings gave a version before, there is nothing to train. The segments of a model
+    that is divided look for themselves.
     """
     from include.ratchet.pipeline import train
 
-    workspace, asked = open_workspace(), _request(request)
+    workspace, asked = open_workspace(), read_request(request)
     snapshot = train.take_snapshot(workspace, asked)
-    twin = train.find_twin(workspace, asked)
-    if twin is not None:
-        message = f"version {twin.number} was trained on the same data, code, lock and settings; force trains it again"
-        raise AirflowSkipException(message)
+    if workspace.model(asked.key.model).spec.segments is None:
+        _skip_twin(workspace, asked)
     return {"snapshot": snapshot.id, "rows": snapshot.rows}
 
 
@@ -134,41 +135,52 @@ def validate_snapshot(request: Json) -> Json:
     from include.ratchet.pipeline import train
 
     workspace = open_workspace()
-    asked = _request(request)
+    asked = read_request(request)
     report = train.validate(workspace, asked, partial(link_docs, settings=workspace.settings))
     warn_of_data(workspace, asked.key.model, [report])
     return {"passed": report.passed, "warned": len(report.warned)}
 
 
 def plan_trials(request: Json) -> list[int]:
-    """Make the study and say how many tasks it is worth cutting into; the numbers of their batches."""
+    """Make the study and say how many tasks it is worth cutting into; the numbers of their batches.
+
+    Skipped if only segments were asked for, or the pooled model was trained on the same before.
+    """
     from airflow.sdk import conf
 
     from include.ratchet.pipeline import train
+    from include.ratchet.spec import WHOLE
+
+    workspace, asked = open_workspace(), read_request(request)
+    if not asked.wants(WHOLE):
+        message = "the pooled model was not asked for"
+        raise AirflowSkipException(message)
+    if workspace.model(asked.key.model).spec.segments is not None:
+        _skip_twin(workspace, asked)
 
     workers = min(conf.getint("core", "max_active_tasks_per_dag"), os.cpu_count() or 1)
-    return list(range(len(train.plan_trials(open_workspace(), _request(request), workers).quotas)))
+    return list(range(len(train.plan_trials(workspace, asked, workers).quotas)))
 
 
 def run_trials(request: Json, batch: int) -> int:
     """Fit and score the trials of one batch that are still missing."""
     from include.ratchet.pipeline import train
 
-    return train.run_trials(open_workspace(), _request(request), batch)
+    return train.run_trials(open_workspace(), read_request(request), batch)
 
 
 def fit(request: Json) -> Json:
     """Fit the search's best candidate on all rows before the test."""
     from include.ratchet.pipeline import judge
 
-    return judge.fit(open_workspace(), _request(request))
+    return judge.fit(open_workspace(), read_request(request))
 
 
 def evaluate(request: Json) -> Json:
     """Measure the candidate beside the baselines and the champion, with intervals, on slices, and judge it."""
     from include.ratchet.pipeline import judge
 
-    report = judge.evaluate_candidate(open_workspace(), _request(request))
+    report = judge.evaluate_candidate(open_workspace(), read_request(request))
     return {report.metric: report.metrics[report.metric].to_dict()}
 
 
@@ -177,7 +189,7 @@ def register(request: Json) -> Json:
     from include.ratchet.pipeline import judge
 
     workspace = open_workspace()
-    version = judge.register(workspace, _request(request))
+    version = judge.register(workspace, read_request(request))
     link_version(version, workspace.settings)
     return {"version": version.number, "outcome": version.outcome, "url": version.url}
 
@@ -186,7 +198,7 @@ def decide(request: Json) -> Json:
     """Show the gates. A refused candidate fails here, at once; one that is held ends the run without promotion."""
     from include.ratchet.pipeline import judge
 
-    workspace, asked = open_workspace(), _request(request)
+    workspace, asked = open_workspace(), read_request(request)
     link_version(judge.registered(workspace, asked), workspace.settings)
     verdict = judge.read_verdict(workspace, asked)
     logging.getLogger(__name__).info("verdict: %s\n%s", verdict.outcome, verdict.table())
@@ -207,7 +219,7 @@ def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterato
     from include.ratchet.pipeline import judge
     from include.ratchet.pipeline import promote as promotion
 
-    workspace, asked = open_workspace(), _request(request)
+    workspace, asked = open_workspace(), read_request(request)
     link_version(judge.registered(workspace, asked), workspace.settings)
     person = ((approval or {}).get("responded_by_user") or {}).get("name")
     if approval is not None and approval["chosen_options"] != [APPROVE]:
@@ -231,49 +243,22 @@ def open_workspace() -> Workspace:
     return Workspace(read_settings(os.environ), AirflowConnections(), lambda: datetime.now(UTC))
 
 
-def run_kind(run: Any) -> str:
-    """How a run came about: scheduled, manual, backfill or asset_triggered."""
-    return str(getattr(run.run_type, "value", run.run_type))
+def _skip_twin(workspace: Workspace, request: TrainingRequest) -> None:
+    from include.ratchet.pipeline import train
+
+    twin = train.find_twin(workspace, request)
+    if twin is not None:
+        train.folder_of(workspace, request).put_json(train.TWIN, twin.number)
+        message = f"version {twin.number} was trained on the same data, code, lock and settings; force trains it again"
+        raise AirflowSkipException(message)
 
 
 def _run_id() -> str:
     return str(get_current_context()["run_id"])
 
 
-def _request(content: Json) -> TrainingRequest:
+def read_request(content: Json) -> TrainingRequest:
+    """The request that `plan_training` made."""
     from include.ratchet.pipeline.requests import TrainingRequest
 
     return TrainingRequest.from_dict(content)
-
-
-def _read_request(workspace: Workspace, model: str) -> TrainingRequest:
-    """The run's request, out of its schedule, its form, or the requests that wait in the ledger."""
-    from include.ratchet.pipeline.requests import TrainingRequest, newest_cause, read_instant
-    from include.ratchet.pipeline.updates import choose_base
-    from include.ratchet.registry import ledger
-    from include.ratchet.spec import ModelKey, parse_duration
-
-    context, spec, key = get_current_context(), workspace.model(model).spec, ModelKey(model)
-    params, run = context["params"], context["dag_run"]
-    kind = run_kind(run)
-    # A replay of history answers nobody's request of today.
-    waiting = () if kind == "backfill" else ledger.pending_requests(key, workspace.settings)
-    if report := next((entry.details["report"] for entry in reversed(waiting) if entry.details.get("report")), None):
-        link_cause(report)
-    known = [entry.as_of for entry in waiting if entry.as_of is not None]
-    now = context.get("data_interval_end") or (max(known) if known else run.run_after)
-    asked = TrainingRequest(
-        key=key,
-        training_id=run.run_id,
-        as_of=read_instant(spec, params.get("as_of") or str(now)),
-        window=parse_duration(params["window"]) if params.get("window") else None,
-        strategy=params.get("strategy") or None,
-        trials=params.get("trials"),
-        force=bool(params.get("force")) or bool(waiting),
-        reason=params.get("reason") or (waiting[-1].reason if waiting else f"{kind} run"),
-        actor=f"{kind} run",
-        cause=newest_cause(waiting),
-        is_backfill=kind == "backfill",
-        answers=tuple(entry.idempotency_key for entry in waiting),
-    )
-    return choose_base(workspace, asked)

@@ -8,8 +8,10 @@ from typing import Any
 
 from airflow.sdk import task
 
-from include.ratchet.orchestration.links import attach
+from include.ratchet.orchestration.assets import champion_asset
+from include.ratchet.orchestration.links import VERSION_LINKS, attach
 from include.ratchet.orchestration.steps import APPROVE, DECLINE
+from include.ratchet.spec import ModelSpec
 
 
 def step(function: Callable[..., Any], *, links: tuple[str, ...] = (), **options: Any) -> Any:
@@ -45,3 +47,20 @@ def ask_approval(before: str, subject: str, shown: str, timeout: timedelta) -> A
         response_timeout=timeout,
         execution_timeout=None,
     )
+
+
+def promotion(spec: ModelSpec, function: Callable[..., Any], request: Any) -> list[Any]:
+    """The tasks that move a model's champion: a person's word, where the spec wants one, and the move.
+
+    Args:
+        spec: the model's.
+        function: the step that moves it; it takes the request and the person's answer.
+        request: of the training.
+    """
+    move = step(function, outlets=[champion_asset(spec.name)], links=VERSION_LINKS)
+    if not spec.gates.approval.required:
+        return [move(request)]
+    judged = "'segments.report_segments')['table']" if spec.segments else "'judge.decide')['gates']"
+    subject, shown = f"Make the new version of {spec.name} champion?", f"{{{{ ti.xcom_pull({judged} }}}}"
+    approval = ask_approval("promotion", subject, shown, spec.gates.approval.timeout)
+    return [approval, move(request, approval.output)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_current_context
 
 if TYPE_CHECKING:
+    from include.ratchet.pipeline.fleet import KeyResult
     from include.ratchet.pipeline.requests import TrainingRequest
     from include.ratchet.pipeline.workspace import Workspace
     from include.ratchet.validation import ValidationReport
@@ -49,3 +50,29 @@ def warn_of_data(workspace: Workspace, model: str, reports: Sequence[ValidationR
         url = run_url(workspace.settings.airflow_url, run.dag_id, run.run_id)
         message = warning_message(spec, run.run_id, warned, url)
         tell(message, SlackSender(spec), workspace.settings, workspace.clock())
+
+
+def tell_fleet(workspace: Workspace, request: TrainingRequest, results: Sequence[KeyResult]) -> None:
+    """Say what came of a fleet's training: what moved, what was refused and what failed, in one message."""
+    from include.ratchet.alerts.messages import fleet_message
+    from include.ratchet.alerts.outbox import tell
+    from include.ratchet.orchestration.notify import SlackSender, run_url
+    from include.ratchet.pipeline.fleet import count
+    from include.ratchet.pipeline.fleet.results import TOLD, WORDS
+    from include.ratchet.spec import ModelKey
+
+    spec, settings = workspace.model(request.key.model).spec, workspace.settings
+    told: dict[str, list[tuple[ModelKey, str]]] = {}
+    for one in results:
+        if one.outcome in TOLD:
+            told.setdefault(f"{WORDS[one.outcome]}: {count(results)[one.outcome]}", []).append(
+                (ModelKey(spec.name, one.segment), one.reason)
+            )
+    if told:
+        title = ", ".join(f"{number} {name}" for name, number in count(results).items())
+        run = run_url(settings.airflow_url, f"train_{spec.name}", request.training_id)
+        message = fleet_message(
+            spec, f"segments:{spec.name}:{request.training_id}", f"segments trained: {title}", told, {"run": run},
+            is_grave="failed" in count(results),
+        )  # fmt: skip
+        logging.getLogger(__name__).info("alert: %s", tell(message, SlackSender(spec), settings, workspace.clock()))

@@ -11,7 +11,7 @@ from include.ratchet.data.tables import Table
 from include.ratchet.errors import PartitionUnavailableError, SpecError
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.pipeline import fleet, ingest, judge, train
-from include.ratchet.pipeline.fleet import KeyResult, waits
+from include.ratchet.pipeline.fleet import KeyResult
 from include.ratchet.pipeline.online import materialise
 from include.ratchet.pipeline.promote import Promotion, promote
 from include.ratchet.pipeline.requests import TrainingRequest
@@ -57,8 +57,8 @@ def run_model(workspace: Workspace, model: Model, request: TrainingRequest, prog
     if twin is not None:
         result = RunResult(twin, None, None, f"version {twin.number} has the same data, code, lock and settings")
         folder_of(workspace, request).put_json(TWIN, twin.number)
-    elif segments is None or (segments.pool and request.wants(WHOLE)):
-        result = _train_whole(workspace, request, progress, is_last=not waits(model.spec))
+    elif model.spec.has_whole and request.wants(WHOLE):
+        result = _train_whole(workspace, request, progress, is_last=not model.spec.waits_for_all)
     return result if segments is None else _train_segments(workspace, model, request, result, progress)
 
 
@@ -86,7 +86,7 @@ def _train_segments(
         fleet.train_batch(workspace, request, number, trained)
         done += len(batch)
     results = fleet.conclude(workspace, request)
-    if waits(model.spec):
+    if model.spec.waits_for_all:
         results = fleet.promote_together(workspace, request, results, request.actor)
     return replace(pool, fleet=tuple(results))
 

@@ -30,6 +30,7 @@ class TrainingRequest:
         cause: event times [from, to) that asked for a retraining.
         is_backfill: whether history is replayed, which never moves production.
         answers: idempotency keys of the ledger's requests that this training answers.
+        segment_answers: likewise, of requests for single segments of the model.
         segments: those of its model's segments that are to be trained, the pooled model's `all` among them; None: all.
         base: version that learns on from rows that have come since, instead of a search and a fit from nothing.
     """
@@ -46,6 +47,7 @@ class TrainingRequest:
     cause: tuple[datetime, datetime] | None = None
     is_backfill: bool = False
     answers: tuple[str, ...] = ()
+    segment_answers: tuple[str, ...] = ()
     segments: tuple[str, ...] | None = None
     base: int | None = None
 
@@ -74,6 +76,7 @@ class TrainingRequest:
             "window": parse_duration(window) if window else None,
             "cause": tuple(datetime.fromisoformat(moment) for moment in cause) if cause else None,
             "answers": tuple(content["answers"]),
+            "segment_answers": tuple(content.get("segment_answers", ())),
             "segments": tuple(content["segments"]) if content.get("segments") is not None else None,
         })  # fmt: skip
 

@@ -144,6 +144,12 @@ class ModelSpec(Spec):
             if column in (self.label.column, *self.label.outcomes):
                 message = f"segments.by: {column} is known only with the label; expected a column that callers send"
                 raise ValueError(message)
+        if self.segments and self.segments.together and self.rollout.strategy != "direct":
+            message = (
+                f"segments.together: champions move in one transaction, but rollout.strategy is "
+                f"{self.rollout.strategy}, which hands over one by one; expected direct, or together: false"
+            )
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")
@@ -197,6 +203,16 @@ class ModelSpec(Spec):
         return TableSpec(
             source=self.source, keys=self.keys, event_time=self.event_time, columns=self.columns, quality=self.quality
         )
+
+    @property
+    def has_whole(self) -> bool:
+        """Whether there is a model of all rows: the only one, or the pooled one beside those of segments."""
+        return self.segments is None or self.segments.pool
+
+    @property
+    def waits_for_all(self) -> bool:
+        """Whether promotions wait until every segment is judged: they move together, or a person is asked."""
+        return self.segments is not None and (self.segments.together or self.gates.approval.required)
 
     @property
     def table_names(self) -> tuple[str, ...]:

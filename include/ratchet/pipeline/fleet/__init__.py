@@ -6,7 +6,7 @@ The snapshot, its validation and the pooled model are the run's; search, fit, ga
 rows are each key's own.
 """
 
-from include.ratchet.pipeline.fleet.plan import FleetPlan, plan_fleet, read_plan, waits
+from include.ratchet.pipeline.fleet.plan import FleetPlan, plan_fleet, read_plan
 from include.ratchet.pipeline.fleet.promote import promote_together
 from include.ratchet.pipeline.fleet.report import conclude, find_pool_problem, read_table
 from include.ratchet.pipeline.fleet.results import KeyResult, count, table
@@ -24,5 +24,4 @@ __all__ = [
     "read_table",
     "table",
     "train_batch",
-    "waits",
 ]

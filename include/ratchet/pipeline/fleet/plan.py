@@ -65,11 +65,6 @@ class FleetPlan:
         return cls(**{**content, "batches": batches, "retired": tuple(content["retired"])})
 
 
-def waits(spec: ModelSpec) -> bool:
-    """Whether promotions wait until all keys are judged: they move together, or a person is asked."""
-    return spec.segments is not None and (spec.segments.together or spec.gates.approval.required)
-
-
 def plan_fleet(workspace: Workspace, request: TrainingRequest, workers: int) -> FleetPlan:
     """Cut the run's segments into batches, and leave each batch its rows.
 
@@ -170,7 +165,7 @@ def _find_pool(workspace: Workspace, request: TrainingRequest, spec: ModelSpec) 
     champion = read_champion(workspace, request.key.pool)
     number = champion.version if champion else None
     folder = folder_of(workspace, request)
-    moves = waits(spec) and folder.get(VERDICT) and folder.need_json(VERDICT)["outcome"] == "promote"
+    moves = spec.waits_for_all and folder.get(VERDICT) and folder.need_json(VERDICT)["outcome"] == "promote"
     if moves and not is_wanted(spec.rollout, number):
         return registered(workspace, request).number
     return number

@@ -24,6 +24,10 @@ WORDS: dict[Outcome, str] = {
 }
 
 
+TOLD = ("failed", "promoted", "started", "returned", "waiting")
+"""Outcomes that people hear of; that a gate keeps the pooled model in its place is the usual."""
+
+
 @dataclass(frozen=True)
 class KeyResult:
     """What became of one segment.

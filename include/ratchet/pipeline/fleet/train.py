@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from include.ratchet.data.segments import segments_of
 from include.ratchet.errors import TooFewRowsError
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline import judge
-from include.ratchet.pipeline.fleet.plan import FleetPlan, batch_name, read_plan, waits
+from include.ratchet.pipeline.fleet.plan import FleetPlan, batch_name, read_plan
 from include.ratchet.pipeline.fleet.promote import Settled, gain_of, settle
 from include.ratchet.pipeline.fleet.results import KeyResult
 from include.ratchet.pipeline.requests import TrainingRequest, newest_cause
@@ -66,6 +66,8 @@ class _Batch:
     shared: Mapping[str, bytes]
     before: Mapping[str, Entry]
     """The newest verdict of each segment."""
+    asked: Sequence[Entry]
+    """Requests to retrain single segments, oldest first."""
 
 
 def train_batch(
@@ -96,15 +98,15 @@ def train_batch(
 
 
 def _open(workspace: Workspace, request: TrainingRequest) -> _Batch:
-    model, folder, plan = (
-        workspace.model(request.key.model),
-        folder_of(workspace, request),
-        read_plan(workspace, request),
-    )
+    model, folder = workspace.model(request.key.model), folder_of(workspace, request)
+    plan = read_plan(workspace, request)
     shared = {name: folder.need(name) for name in (SNAPSHOT, VALIDATION)}
     shared[ENVIRONMENT] = json.dumps(read_environment(model, os.environ).to_dict()).encode()
     pool = open_rival(workspace, model, request.key.pool, plan.pool) if plan.pool is not None else None
-    return _Batch(workspace, request, plan, model, pool, shared, read_newest(model.name, "verdict", workspace.settings))
+    before = read_newest(model.name, "verdict", workspace.settings)
+    asked = find_entries(request.segment_answers, workspace.settings).values()
+    ordered = sorted(asked, key=lambda entry: entry.id or 0)
+    return _Batch(workspace, request, plan, model, pool, shared, before, ordered)
 
 
 def _parts(batch: _Batch, number: int) -> Iterator[tuple[str, pa.Table]]:
@@ -136,7 +138,7 @@ def _train(batch: _Batch, segment: str, part: pa.Table) -> KeyResult:
         verdict = newest if is_done and newest else _judge(batch, request, part)
         if isinstance(verdict, KeyResult):
             return verdict
-        if waits(batch.model.spec) and verdict.details["outcome"] == "promote":
+        if batch.model.spec.waits_for_all and verdict.details["outcome"] == "promote":
             settled = Settled("waiting", verdict.reason)
         else:
             settled = settle(batch.workspace, request, verdict)
@@ -185,10 +187,10 @@ def _judge(batch: _Batch, request: TrainingRequest, part: pa.Table) -> Entry | K
 
 def _request_of(batch: _Batch, key: ModelKey) -> TrainingRequest:
     """The part of the run's request that is a key's own."""
-    asked = find_entries(batch.request.answers, batch.workspace.settings) if batch.request.answers else {}
-    mine = [entry for entry in asked.values() if entry.key == key]
+    mine = [entry for entry in batch.asked if entry.key == key]
     request = replace(
-        batch.request, key=key, segments=None, answers=tuple(entry.idempotency_key for entry in mine),
-        cause=newest_cause(mine), reason=mine[-1].reason if mine else batch.request.reason, base=None,
+        batch.request, key=key, segments=None, segment_answers=(), base=None,
+        answers=tuple(entry.idempotency_key for entry in mine), cause=newest_cause(mine),
+        force=batch.request.force or bool(mine), reason=mine[-1].reason if mine else batch.request.reason,
     )  # fmt: skip
     return choose_base(batch.workspace, request) if batch.model.spec.training.updates else request
