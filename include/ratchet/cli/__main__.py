@@ -8,7 +8,7 @@ import signal
 import typer
 
 from include.ratchet.cli import backtest, demo, models, monitor, project, replay, rollout, serving, stack
-from include.ratchet.cli.output import console, emit, wants_json
+from include.ratchet.cli.output import console, emit, say, wants_json
 from include.ratchet.errors import RatchetError
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def main() -> None:
         if wants_json():
             emit({"error": type(error).__name__, "message": str(error)})
         console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        console.print(str(error), highlight=False, markup=False)
+        say(error)
         raise SystemExit(1) from None
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from include.ratchet.cli.output import JsonOption, console, emit, gate_table, open_workspace, progress_bar, settings
+from include.ratchet.cli.output import (
+    JsonOption,
+    console,
+    emit,
+    gate_table,
+    open_workspace,
+    plain,
+    progress_bar,
+    say,
+    settings,
+)
+from include.ratchet.cli.segments import KeyName, choose
 from include.ratchet.errors import SpecError
 from include.ratchet.spec import ModelKey, get_model, load_models
 from include.ratchet.spec.training import Strategy
+
+if TYPE_CHECKING:
+    from include.ratchet.registry.ledger import Entry
 
 ModelName = Annotated[str, typer.Argument(help="Name of the model: its folder in include/models.", show_default=False)]
 
@@ -148,7 +162,9 @@ def backfill(
 
 
 def reproduce(
-    version: Annotated[str, typer.Argument(metavar="MODEL@VERSION", help="Such as flight_delay@3.")],
+    version: Annotated[
+        str, typer.Argument(metavar="MODEL[/SEGMENT]@VERSION", help="Such as flight_delay@3, flight_delay/UA@3.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Make a version again from its lineage and compare its predictions on the test rows, bit for bit.
@@ -157,52 +173,84 @@ def reproduce(
     """
     from include.ratchet.pipeline.reproduce import reproduce as make_again
 
-    name, _, number = version.partition("@")
-    if not number.isdigit():
-        message = f"found {version!r}; expected MODEL@VERSION with a number, such as flight_delay@3"
+    # Names of segments may have an @ of their own.
+    name, _, number = version.rpartition("@")
+    if not name or not (number.isascii() and number.isdigit()):
+        message = f"found {version!r}; expected MODEL[/SEGMENT]@VERSION with a number, such as flight_delay@3"
         raise typer.BadParameter(message)
     workspace = open_workspace()
-    workspace.model(name)
-    result = make_again(workspace, ModelKey(name), int(number))
+    result = make_again(workspace, choose(workspace, name).key, int(number))
     if as_json:
         emit(result.to_dict())
     else:
         for difference in result.differences:
-            console.print(f"[yellow]differs[/] {difference}", highlight=False)
-        word = "[green]identical[/]" if result.is_identical else "[red]not identical[/]"
-        console.print(f"{word}: predictions of {result.version} on {result.rows} test rows")
+            console.print("[yellow]differs[/] ", end="")
+            say(difference)
+        console.print("[green]identical[/]" if result.is_identical else "[red]not identical[/]", end="")
+        say(f": predictions of {result.version} on {result.rows} test rows")
     if not result.is_identical:
         raise SystemExit(1)
 
 
-def history(model: ModelName, as_json: JsonOption = False) -> None:
+def history(
+    model: KeyName,
+    all_segments: Annotated[
+        bool, typer.Option("--all-segments", help="Of every segment, the newest first, a page at a time.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of a page.")] = 50,
+    page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
     """Tell what was asked, judged, promoted and reverted: who or what, when, why.
+
+    Of a model divided into segments: of its pooled model, and how many segments have one of their own.
 
     Example: `./ratchet history flight_delay`
     """
     from include.ratchet.registry import ledger
+    from include.ratchet.rollout.keys import count_segments, read_rows
 
     workspace = open_workspace()
-    workspace.model(model)
-    rows = ledger.history(ModelKey(model), workspace.settings)
+    chosen = choose(workspace, model)
+    settings, key = workspace.settings, chosen.key
+    if all_segments and not chosen.is_fleet:
+        message = f"--all-segments: found {model!r}; expected the name of a model that is divided into segments"
+        raise typer.BadParameter(message)
+    rows = read_rows(settings, key.model, limit, limit * (page - 1)) if all_segments else ledger.history(key, settings)
+    counts = count_segments(settings, key.model) if chosen.is_fleet else None
     if as_json:
-        emit([row.to_dict() for row in rows])
+        told = [row.to_dict() for row in rows]
+        emit({"rows": told, "segments": asdict(counts)} if counts else told)
         return
-    table = Table("when", "what", "version", "as of", "who", "why")
+    if rows:
+        console.print(_draw_rows(rows, with_key=all_segments))
+    else:
+        say(f"no row on page {page}" if all_segments and page > 1 else f"nothing has happened to {key} yet")
+    if counts:
+        say(f"{counts.own} segments with a champion of their own, {counts.pooled} pooled, {counts.retired} retired")
+
+
+def _draw_rows(rows: Sequence[Entry], *, with_key: bool) -> Table:
+    table = Table("when", *(["segment"] if with_key else []), "what", "version", "as of", "who", "why")
     for row in rows:
         as_of = f"{row.as_of:%Y-%m-%d}" if row.as_of else ""
-        table.add_row(
-            f"{row.recorded_at:%Y-%m-%d %H:%M}", row.kind, str(row.version or ""), as_of, row.actor, row.reason
-        )
-    console.print(table if rows else f"nothing has happened to {model} yet")
+        cells = (
+            f"{row.recorded_at:%Y-%m-%d %H:%M}", *([row.key.segment] if with_key else []), row.kind,
+            str(row.version or ""), as_of, row.actor, row.reason,
+        )  # fmt: skip
+        table.add_row(*map(plain, cells))
+    return table
 
 
 def revert(
-    model: ModelName,
+    model: KeyName,
     reason: Annotated[str, typer.Option(help="Why; it is kept in the ledger.")] = "reverted from the command line",
     as_json: JsonOption = False,
 ) -> None:
     """End the hand-over that is under way; without one, make the previous champion the champion again.
+
+    A segment whose champion is its first goes back to the pooled model. A model's name alone means the pooled model,
+    where it is divided; `./ratchet rollout MODEL revert` ends the hand-overs of all its segments.
 
     Example: `./ratchet revert flight_delay --reason "complaints about Monday"`
     """
@@ -212,12 +260,12 @@ def revert(
     from include.ratchet.rollout.transitions import Order
 
     workspace = open_workspace()
-    workspace.model(model)
-    found = go_back(workspace.settings, ModelKey(model), Order(getpass.getuser(), reason, workspace.clock()))
+    key = choose(workspace, model).key
+    found = go_back(workspace.settings, key, Order(getpass.getuser(), reason, workspace.clock()))
     if as_json:
         emit({"from": found.before, "to": found.after, "is_rollout": found.is_rollout})
     else:
-        console.print(found.words)
+        say(found.words)
 
 
 def _print_metrics(metrics: Mapping[str, float]) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from include.ratchet.cli.models import ModelName
-from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, progress_bar
-from include.ratchet.spec import ModelKey, Partition, partition_of, partitions_between
+from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, plain, progress_bar, say
+from include.ratchet.cli.segments import Choice, KeyName, choose
+from include.ratchet.spec import Partition, partition_of, partitions_between
 
 if TYPE_CHECKING:
     from include.ratchet.monitoring.incidents import Incident
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def monitor(
-    model: ModelName,
+    model: KeyName,
     first: Annotated[
         str | None,
         typer.Option("--from", help="Look at this partition again: 2013-12-01."),
@@ -41,12 +41,13 @@ def monitor(
     """
     from include.ratchet.monitoring import store
 
-    workspace, key = open_workspace(), ModelKey(model)
-    spec = workspace.model(model).spec
+    workspace = open_workspace()
+    chosen = choose(workspace, model)
+    spec, key = chosen.model.spec, chosen.key
     until = datetime.max.replace(tzinfo=UTC)
     if first is not None:
         days = list(partitions_between(spec, partition_of(spec, first), partition_of(spec, last or first)))
-        _look_again(workspace, key, days)
+        _look_again(workspace, chosen, days)
         until, count = days[-1].end, max(count, len(days))
     looks = store.read_looks(key, until, count, workspace.settings)
     incidents = store.read_incidents(key, workspace.settings)
@@ -57,18 +58,22 @@ def monitor(
             "report": report,
         })  # fmt: skip
         return
-    console.print(draw_looks(looks) if looks else f"{model} has not been looked at yet; it is after its first records")
+    if looks:
+        console.print(draw_looks(looks))
+    else:
+        say(f"{key} has not been looked at yet; it is after its first records")
     for one in incidents[-5:]:
-        console.print(_describe(one), highlight=False, markup=False)
+        say(_describe(one))
     if report is not None:
-        console.print(f"report of {looks[-1].partition}: {report}", highlight=False, markup=False)
+        say(f"report of {looks[-1].partition}: {report}")
 
 
-def _look_again(workspace: Workspace, key: ModelKey, days: Sequence[Partition]) -> None:
+def _look_again(workspace: Workspace, chosen: Choice, days: Sequence[Partition]) -> None:
     from include.ratchet.monitoring import monitor as watching
 
-    lateness = workspace.model(key.model).spec.label.lateness
-    segments = [one.segment for one in watching.keys_of(workspace.settings, key.model)]
+    lateness, key = chosen.model.spec.label.lateness, chosen.key
+    keys = watching.keys_of(workspace.settings, key.model) if chosen.is_fleet else (key,)
+    segments = [one.segment for one in keys]
     with progress_bar() as progress:
         for done, day in enumerate(days, start=1):
             as_of = min(workspace.clock(), day.end + lateness)
@@ -94,9 +99,8 @@ def draw_looks(looks: Sequence[Look]) -> Table:
     for look in looks:
         facts = facts_of(look)
         signals = "\n".join(f"{one.kind}: {one.words}" for one in look.fired)
-        table.add_row(look.partition, str(facts["champion"]), facts["rows"], facts.get("labels", ""),
-                      facts.get("metric", "").replace("[", "\\["), facts.get("estimated", "").replace("[", "\\["),
-                      signals.replace("[", "\\["))  # fmt: skip
+        told = ("champion", "rows", "labels", "metric", "estimated")
+        table.add_row(look.partition, *(plain(facts.get(name, "")) for name in told), plain(signals))
     return table
 
 

@@ -21,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from include.ratchet.data.connections import EnvironmentConnections
 from include.ratchet.pipeline.workspace import Workspace
@@ -57,6 +58,22 @@ def emit(content: Any) -> None:
     """Print a result for scripts."""
     sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
     sys.stdout.flush()
+
+
+def visible(value: object) -> str:
+    """Text with every character that a terminal would obey instead of showing it written as an escape."""
+    return "".join(one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode("ascii")
+                   for one in str(value))  # fmt: skip
+
+
+def plain(value: object) -> Text:
+    """A cell of a table as it is: nothing in it is markup."""
+    return Text(visible(value))
+
+
+def say(words: object) -> None:
+    """Print words of which nothing is markup."""
+    console.print(visible(words), highlight=False, markup=False)
 
 
 def wants_json() -> bool:

@@ -247,13 +247,13 @@ def _check_start(
     if before is not None and is_in_hand and (before.stage > 0 or before.at.share > 0):
         message = (
             f"{key}: version {before.challenger} is being handed over (stage {before.at.name}), so version "
-            f"{version.version} waits; end that one first: ./ratchet rollout {key.model} revert"
+            f"{version.version} waits; end that one first: ./ratchet rollout {key} revert"
         )
         raise LedgerConflictError(message)
 
 
 def _require(key: ModelKey, state: RolloutState | None) -> RolloutState:
     if state is None or not state.is_active:
-        message = f"no version of {key} is being handed over; see ./ratchet rollout {key.model}"
+        message = f"no version of {key} is being handed over; see ./ratchet rollout {key}"
         raise RolloutError(message)
     return state

@@ -136,7 +136,7 @@ def carry_out(
         order: who asks, and why. The same order finds what it has done before.
 
     Raises:
-        RolloutError: there is nothing to resume.
+        RolloutError: nothing is being handed over, or there is nothing to resume. A look finds nothing then.
     """
     states = store.read_fleet(model.name, settings, order.once)
     earlier = _find_earlier(settings, states, order)
@@ -144,6 +144,9 @@ def carry_out(
     others = [state for state in states if state.key not in known]
     if action == "resume":
         return _resume(settings, model, earlier, others, order)
+    if not states and action != "look":
+        message = f"no version of {model.name} is being handed over; see ./ratchet rollout {model.name}"
+        raise RolloutError(message)
     if action in ("pause", "revert"):
         fitting = [state for state in others if action == "revert" or state.status != "paused"]
         return _run(earlier, _by_name(action, settings, model, fitting, order))

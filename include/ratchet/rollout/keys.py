@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from sqlalchemy import select, union
 
 from include.ratchet.errors import ModelNotFoundError
 from include.ratchet.registry.database import aliases, engine_of, ledger
+from include.ratchet.registry.fleet import read_champions, read_newest
+from include.ratchet.registry.ledger import Entry, entry_of
 from include.ratchet.settings import Settings
 from include.ratchet.spec import WHOLE, Model, ModelKey
 
@@ -48,6 +51,37 @@ def segments_of(settings: Settings, model: str) -> set[str]:
     known = union(*(select(table.c.segment).where(table.c.model == model) for table in (aliases, ledger)))
     with engine_of(settings.database_url).connect() as connection:
         return {*connection.execute(known).scalars()} - {WHOLE}
+
+
+@dataclass(frozen=True)
+class SegmentCounts:
+    """How a model's segments are answered.
+
+    Attributes:
+        own: by a champion of their own.
+        pooled: by the pooled model, or not at all where there is none.
+        retired: of those without a champion, the ones that had no rows for long.
+    """
+
+    own: int
+    pooled: int
+    retired: int
+
+
+def count_segments(settings: Settings, model: str) -> SegmentCounts:
+    """How many segments of a model have a champion of their own, and what became of the others."""
+    own = read_champions(model, settings).keys() - {WHOLE}
+    others = segments_of(settings, model) - own
+    newest = read_newest(model, "segment", settings)
+    retired = [name for name in others if name in newest and newest[name].details.get("event") == "retired"]
+    return SegmentCounts(len(own), len(others) - len(retired), len(retired))
+
+
+def read_rows(settings: Settings, model: str, limit: int, skipped: int = 0) -> tuple[Entry, ...]:
+    """Rows of the ledger about any key of a model, the newest first: so many, after those that are skipped."""
+    query = select(ledger).where(ledger.c.model == model).order_by(ledger.c.id.desc()).limit(limit).offset(skipped)
+    with engine_of(settings.database_url).connect() as connection:
+        return tuple(entry_of(row) for row in connection.execute(query).mappings())
 
 
 def _list(names: list[str]) -> str:

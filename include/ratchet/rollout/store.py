@@ -112,6 +112,6 @@ def _write(connection: Connection, state: RolloutState, expected: int, entry: En
 def _conflict(state: RolloutState, expected: int) -> LedgerConflictError:
     message = (
         f"{state.key}: the hand-over was at revision {expected} when it was read and has moved since; nothing was "
-        f"changed. Look again: ./ratchet rollout {state.key.model}"
+        f"changed. Look again: ./ratchet rollout {state.key}"
     )
     return LedgerConflictError(message)
