@@ -18,6 +18,7 @@ RatchetError
 ├── LedgerConflictError(RuntimeError) the alias moved since it was read
 ├── NothingToRevertError(LookupError) no earlier champion to go back to
 ├── RolloutError(RuntimeError)       a hand-over cannot take the step that was asked of it
+│   └── GuardTrippedError(LedgerConflictError) too many of a model's went back, so none begins
 ├── VersionNotFoundError(LookupError) no such version of a model
 ├── RecordNotFoundError(LookupError) no record of such a request
 ├── RegistryUnavailableError(OSError) the registry's server cannot be reached
@@ -106,6 +107,10 @@ class NothingToRevertError(RatchetError, LookupError):
 
 class RolloutError(RatchetError, RuntimeError):
     """A hand-over cannot take the step that was asked of it."""
+
+
+class GuardTrippedError(RolloutError, LedgerConflictError):
+    """Too many hand-overs of a model's segments went back, so none begins; whoever would begin one is held."""
 
 
 class VersionNotFoundError(RatchetError, LookupError):

@@ -43,8 +43,8 @@ def start(settings: Settings, model: Model, key: ModelKey, version: AliasState, 
         now: the records' own time, from which evidence counts.
 
     Raises:
-        RolloutError: the spec asks for none, there is no champion, the version is champion already, or the fleet's
-            guard has stopped the model's hand-overs.
+        RolloutError: the spec asks for none, there is no champion, or the version is champion already.
+        GuardTrippedError: too many of the model's hand-overs went back.
         LedgerConflictError: another hand-over is past its first stage, or something moved in between.
     """
     before = store.read(key, settings)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from include.ratchet.errors import RolloutError
+from include.ratchet.errors import GuardTrippedError, RolloutError
 from include.ratchet.registry import ledger as book
 from include.ratchet.registry.database import engine_of, ledger
 from include.ratchet.registry.ledger import Entry
@@ -156,7 +156,7 @@ def check_start(settings: Settings, model: Model, key: ModelKey) -> None:
     """Let no hand-over begin while the guard has stopped them.
 
     Raises:
-        RolloutError: it has.
+        GuardTrippedError: it has.
     """
     trip = find_trip(settings, model.name) if model.spec.segments is not None else None
     if trip is not None:
@@ -164,7 +164,7 @@ def check_start(settings: Settings, model: Model, key: ModelKey) -> None:
             f"{key}: no hand-over begins, as the fleet's guard has stopped them: {trip.reason}. Find out why, then let "
             f'them go on: ./ratchet rollout {model.name} resume --reason "..."'
         )
-        raise RolloutError(message)
+        raise GuardTrippedError(message)
 
 
 def check_reason(settings: Settings, model: Model, reason: str | None) -> None:

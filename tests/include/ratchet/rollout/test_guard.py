@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.ratchet.errors import RolloutError
+from include.ratchet.errors import GuardTrippedError, LedgerConflictError, RolloutError
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import AliasState, Entry
 from include.ratchet.rollout import guard
@@ -107,7 +107,9 @@ def test_it_trips_once_refuses_what_would_begin_and_counts_anew_once_it_is_lifte
     assert trip.reason == "2 of 3 hand-overs of the last 28 days went back (67%), at most 50% may"
     assert trip.reverted == (KEYS[2], KEYS[1])
     assert look() == find_trip(settings, "orders") == trip
-    with pytest.raises(RolloutError, match=r"67%.*\./ratchet rollout orders resume --reason"):
+    # Whoever trains holds its candidate, as with every other conflict.
+    assert issubclass(GuardTrippedError, LedgerConflictError)
+    with pytest.raises(GuardTrippedError, match=r"67%.*\./ratchet rollout orders resume --reason"):
         start(settings, model, KEYS[3], NEXT, order(), BEGIN)
     with pytest.raises(RolloutError, match="found no reason"):
         check_reason(settings, model, None)
