@@ -28,6 +28,12 @@ KEYS = keys_named("AA", "B/6", "DL", "it's", "UA", "🛫", "all")
 
 
 @pytest.fixture
+def settings(either_database):
+    crown(either_database)
+    return either_database
+
+
+@pytest.fixture
 def world(settings, registry, tmp_path):
     """Seven keys in the first stage of their hand-overs, and one that is in none."""
     model = make_model(tmp_path, segments={"by": "carrier", "guard": {"max_reverted": 0.3, "min_handovers": 2}})

@@ -12,9 +12,24 @@ from include.ratchet.rollout.actions import advance, revert, start, step
 from include.ratchet.rollout.guard import Ended, check_reason, count_ended, find_trip, judge, lift, watch
 from include.ratchet.rollout.revert import revert as go_back
 from include.ratchet.spec.segments import FleetGuardSpec
-from tests.include.ratchet.rollout.traffic import BEGIN, DAY, KEY, NEXT, crown, keys_named, make_model, order
+from tests.include.ratchet.rollout.traffic import (
+    BEGIN,
+    DAY,
+    KEY,
+    NEXT,
+    crown,
+    keys_named,
+    make_model,
+    order,
+)
 
 KEYS = keys_named(*(f"S{number}" for number in range(10)))
+
+
+@pytest.fixture
+def settings(either_database):
+    crown(either_database)
+    return either_database
 
 
 def ended(reverted, finished):
