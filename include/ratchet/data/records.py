@@ -32,7 +32,8 @@ REQUESTS = pa.schema([
     ("request_id", pa.string()),  # the caller's, or made
     ("row", pa.int32()),  # of the request
     ("model", pa.string()),
-    ("segment", pa.string()),
+    ("segment", pa.string()),  # of the model that answered: `version` is one of its
+    ("pooled_for", pa.string()),  # the row's own segment where the pooled model stood in for it
     ("key", pa.string()),  # by which the label comes, see `record_key`
     ("event_time", _TIME),
     ("prediction_time", _TIME),
@@ -152,7 +153,12 @@ class RecordTable(Table):
             pc.greater_equal(rows[time], pa.scalar(start, _TIME)), pc.less(rows[time], pa.scalar(end, _TIME))
         )
         rows = rows.filter(known)
-        return rows if columns is None else rows.select([name for name in columns if name in rows.column_names])
+        if columns is None:
+            return rows
+        for field in SCHEMAS[self._kind]:
+            if field.name in columns and field.name not in rows.column_names:
+                rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+        return rows.select([name for name in columns if name in rows.column_names])
 
 
 def to_table(spec: ModelSpec, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
