@@ -25,13 +25,14 @@ from include.ratchet.rollout.state import RolloutState, finite
 from include.ratchet.rollout.transitions import Order
 from include.ratchet.rollout.words import title_of
 from include.ratchet.serving.alarms import ReportMove
-from include.ratchet.serving.describe import ADMIN_CALL, ADMIN_READ, documented
-from include.ratchet.serving.gate import Gate, respond
+from include.ratchet.serving.gate import Gate, Refusal, respond
+from include.ratchet.serving.openapi import ADMIN_CALL, ADMIN_READ, SEGMENT_QUERY, documented
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import invalid, read_key, read_text
+from include.ratchet.serving.segments import explain_unknown, has_segment
 from include.ratchet.serving.service import Service
 from include.ratchet.settings import Settings
-from include.ratchet.spec import ModelKey, get_model
+from include.ratchet.spec import WHOLE, ModelKey, get_model
 
 _log = logging.getLogger(__name__)
 _REASON_LENGTH = 1000
@@ -42,20 +43,23 @@ Step = Callable[[Settings, ModelKey, Order], str]
 def add_routes(app: FastAPI, service: Service, gate: Gate, report: ReportMove) -> None:
     """Add administration to an application; every order that was carried out is reported."""
 
-    @app.get("/v1/models/{model}/rollout", tags=["administration"], **documented("Rollout", ADMIN_READ))
+    @app.get(
+        "/v1/models/{model}/rollout", tags=["administration"], **documented("Rollout", ADMIN_READ, query=SEGMENT_QUERY)
+    )
     async def get_rollout(model: str, request: Request) -> Response:
         """Where the hand-over stands: aliases, routes, state, and what its evidence asks for now."""
         gate.admit(request, "admin")
-        return respond(await _run(_look_up, service.settings, _known(service, model)))
+        return respond(await _run(_look_up, service.settings, await _known(service, model, request)))
 
     def add(path: str, words: str, step: Step) -> None:
         @app.post(f"/v1/models/{{model}}/{path}", tags=["administration"], description=words,
                   name=path.replace("/", "_"),
-                  **documented("Moved", ADMIN_CALL, request="Order", takes_id=True))  # fmt: skip
+                  **documented("Moved", ADMIN_CALL, request="Order", takes_id=True, query=SEGMENT_QUERY))  # fmt: skip
         async def move(model: str, request: Request) -> Response:
             caller = gate.admit(request, "admin")
             order = _read_order(await gate.read_json(request), caller, path, request.headers.get("x-request-id"))
-            return respond(await _run(_carry_out, service.settings, _known(service, model), step, order, report))
+            key = await _known(service, model, request)
+            return respond(await _run(_carry_out, service.settings, key, step, order, report))
 
     add("revert", "End the hand-over that is under way; without one, make the previous version the champion.", _go_back)
     add("rollout/look", "Look at the evidence and do what it asks for: go on, finish, ask, revert, or wait.", _look)
@@ -65,12 +69,25 @@ def add_routes(app: FastAPI, service: Service, gate: Gate, report: ReportMove) -
     add("rollout/revert", "End the hand-over: the champion answers all.", _end)
 
 
-def _known(service: Service, model: str) -> ModelKey:
-    """A model that has a folder; one whose spec is broken, or that cannot be loaded, can go back too."""
+async def _known(service: Service, model: str, request: Request) -> ModelKey:
+    """A model that has a folder, or its segment that the request names, if that ever had a version in hand.
+
+    One whose spec is broken, or that cannot be loaded, can go back too.
+    """
     key, names = read_key(model), service.model_names()
     if key.model not in names:
         message = f"no model {model!r}; expected one of {', '.join(names) or 'none'}"
         raise ModelNotFoundError(message)
+    segment = request.query_params.get("segment", WHOLE)
+    if segment == WHOLE:
+        return key
+    return ModelKey(*await _run(_find_segment, service.settings, ModelKey(key.model, segment)))
+
+
+def _find_segment(settings: Settings, key: ModelKey) -> ModelKey:
+    if not has_segment(settings, key):
+        known = [one.segment for one in read_routes(settings) if one.model == key.model]
+        raise Refusal(404, "unknown_segment", explain_unknown(key, known))
     return key
 
 

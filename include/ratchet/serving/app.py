@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -18,19 +19,24 @@ from starlette.exceptions import HTTPException
 from include.ratchet.errors import RatchetError
 from include.ratchet.serving import administration, invocations, v2
 from include.ratchet.serving.alarms import ReportMove
-from include.ratchet.serving.describe import (
-    BODY_CALL,
-    CALL,
-    MODEL_CALL,
-    complete,
-    describe_model,
-    documented,
-    example_body,
-)
+from include.ratchet.serving.describe import describe_model, example_body
 from include.ratchet.serving.feedback import Feedback
 from include.ratchet.serving.gate import AWAY, Gate, Refusal, refusal_of, respond
+from include.ratchet.serving.openapi import (
+    BODY_CALL,
+    CALL,
+    LIST_CALL,
+    LIST_QUERY,
+    LISTED,
+    MODEL_CALL,
+    MOST_LISTED,
+    SEGMENT_QUERY,
+    complete,
+    documented,
+)
 from include.ratchet.serving.payload import Problem
-from include.ratchet.serving.protocols import find, invalid, predict
+from include.ratchet.serving.protocols import find, find_part, find_whole, invalid, predict, read_segment
+from include.ratchet.serving.segments import list_segments
 from include.ratchet.serving.service import Service
 
 _log = logging.getLogger(__name__)
@@ -90,12 +96,13 @@ def _add_predict(app: FastAPI, service: Service, gate: Gate) -> None:
         """Predict rows of named fields. A request that is sent again under the same id gets the recorded answer."""
         caller = gate.admit(request, "predict")
         content = await gate.read_json(request)
-        unknown = content.keys() - {"rows", "request_id", "version"}
+        unknown = content.keys() - {"rows", "request_id", "version", "segment"}
         if unknown:
-            raise invalid([Problem((name,), repr(content[name])[:80], "rows, request_id and version only")
+            raise invalid([Problem((name,), repr(content[name])[:80], "rows, request_id, version and segment only")
                            for name in sorted(unknown)])  # fmt: skip
         _, answer = await predict(
             service, "v1", model, content.get("rows"), caller=caller, version=content.get("version"),
+            segment=content.get("segment"),
             request_id=content.get("request_id", request.headers.get("x-request-id")),
         )  # fmt: skip
         headers = {"X-Repeated": "true"} if answer.is_repeated else None
@@ -140,17 +147,41 @@ def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
         loaded = {predictor.key.model for predictor in service.deployments.all()}
         return respond({"models": [{"name": name, "is_loaded": name in loaded} for name in service.model_names()]})
 
-    @app.get("/v1/models/{model}", tags=["models"], **documented("Model", MODEL_CALL))
+    @app.get("/v1/models/{model}", tags=["models"], **documented("Model", MODEL_CALL, query=SEGMENT_QUERY))
     async def get_model(model: str, request: Request) -> Response:
         """What a model takes, which versions answer, and what its online features know."""
         gate.admit(request)
-        return respond(describe_model(await find(service, model)))
+        predictor = await find(service, model)
+        whole = await find_whole(service, predictor)
+        segment = request.query_params.get("segment")
+        chosen = whole if segment is None else await find_part(service, predictor, segment)
+        return respond(describe_model(predictor, chosen, len(service.deployments.segments(predictor.key.model))))
+
+    @app.get("/v1/models/{model}/segments", tags=["models"], **documented("Segments", LIST_CALL, query=LIST_QUERY))
+    async def get_segments(model: str, request: Request) -> Response:
+        """The segments of a model that have a version of their own, a page at a time."""
+        gate.admit(request)
+        predictor = await find(service, model)
+        after, limit = _read_page(request)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            None, list_segments, service.settings, predictor.key.model, after, limit
+        )  # fmt: skip
+        return respond({"segments": found, "next": found[-1]["segment"] if len(found) == limit else None})
 
     @app.get("/v1/models/{model}/example", tags=["models"], **documented("PredictRequest", MODEL_CALL))
     async def get_example(model: str, request: Request) -> Response:
         """A request of one row that a caller can start from."""
         gate.admit(request)
         return respond(example_body(await find(service, model)))
+
+
+def _read_page(request: Request) -> tuple[str, int]:
+    """Behind which name a page begins, and how many entries it has."""
+    limit = request.query_params.get("limit", str(LISTED))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= MOST_LISTED:
+        raise invalid([Problem(("limit",), repr(limit)[:80], f"a number from 1 to {MOST_LISTED}")])
+    return read_segment(request.query_params.get("after")) or "", int(limit)
 
 
 def _add_operations(app: FastAPI, service: Service, gate: Gate) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from include.ratchet.registry.artifacts import fetch_artifact, fetch_tags
 from include.ratchet.registry.example import EXAMPLE, load_example
 from include.ratchet.registry.formats import load_model
 from include.ratchet.registry.versions import MODEL_FILES
+from include.ratchet.rollout.routes import Route
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
 from include.ratchet.training.fit import predict
@@ -53,6 +54,26 @@ class Fitted:
     def predict(self, features: pa.Table, task: str) -> npt.NDArray[np.float64]:
         """Scores of some rows of features; see `training.fit.predict`."""
         return predict(self.estimator, features_frame(features, self.features), task)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What answers for one model key now. Replaced as a whole, so that a row sees one state only.
+
+    Attributes:
+        key: of the model, or of one of its segments.
+        route: how rows are divided.
+        fitted: by version.
+    """
+
+    key: ModelKey
+    route: Route
+    fitted: Mapping[int, Fitted]
+
+    @property
+    def size_mb(self) -> float:
+        """Memory that it takes, roughly."""
+        return sum(one.size_mb for one in self.fitted.values())
 
 
 Fetch = Callable[[str], bytes]

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from include.ratchet.serving.describe import BODY_CALL, documented
 from include.ratchet.serving.gate import Gate, Refusal, respond
+from include.ratchet.serving.openapi import BODY_CALL, documented
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import invalid, predict
 from include.ratchet.serving.service import Service

@@ -25,6 +25,10 @@ class Metrics:
         self.predictions = Counter(
             "ratchet_predictions_total", "Rows answered", ["model", "version", "route"], registry=self.registry
         )
+        self.pooled_rows = Counter(
+            "ratchet_pooled_rows_total", "Rows of segments that the pooled model answered", ["model"],
+            registry=self.registry,
+        )  # fmt: skip
         self.errors = Counter(
             "ratchet_errors_total", "Requests that could not be answered", ["model", "error"], registry=self.registry
         )
@@ -49,6 +53,9 @@ class Metrics:
         self.log_age = Gauge("ratchet_log_age_seconds", "Age of the oldest of them", registry=self.registry)
         self.deployed = Gauge(
             "ratchet_deployed", "1 for each version that is loaded", ["model", "version"], registry=self.registry
+        )
+        self.segments = Gauge(
+            "ratchet_segments_loaded", "Segments whose own models are loaded", ["model"], registry=self.registry
         )
         self.memory = Gauge("ratchet_loaded_megabytes", "Memory of loaded models, roughly", registry=self.registry)
         self.watch_failures = Counter(

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from include.ratchet.rollout.routes import Choice, Route
-from include.ratchet.serving.fitted import Fitted
+from include.ratchet.rollout.routes import Choice
+from include.ratchet.serving.fitted import Deployment, Fitted
 from include.ratchet.spec import ModelSpec
 from include.ratchet.training.fit import score_of
 
 _log = logging.getLogger(__name__)
 Output = dict[str, Any]
+_OWN = "segments"
+"""Stands for all versions of segments in counts: each of thousands numbers its own."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Scored:
         versions: by row, which version predicted.
         routes: by row.
         failures: by row of a challenger that could not predict and was stood in for: version and error.
-        counts: rows by version and route.
+        counts: rows by version and route; those of segments' own models together.
     """
 
     outputs: list[Output]
@@ -40,13 +42,13 @@ class Scored:
     versions: list[int]
     routes: list[str]
     failures: Mapping[int, tuple[int, str]]
-    counts: Mapping[tuple[int, str], int]
+    counts: Mapping[tuple[str, str], int]
 
 
 def score_rows(
-    spec: ModelSpec, fitted: Mapping[int, Fitted], route: Route, choices: Sequence[Choice], features: pa.Table
+    spec: ModelSpec, answering: Sequence[Deployment], choices: Sequence[Choice], features: pa.Table
 ) -> Scored:
-    """Predict every row by its version. Where a challenger fails, the champion answers and the failure is kept.
+    """Predict every row by its version. Where a challenger fails, its champion answers and the failure is kept.
 
     Raises:
         Exception: whatever the champion raises, or a version that a caller asked for by its number.
@@ -56,25 +58,29 @@ def score_rows(
     versions = [choice.version for choice in choices]
     routes: list[str] = [choice.route for choice in choices]
     failures: dict[int, tuple[int, str]] = {}
-    for version in dict.fromkeys(versions):
-        rows = [row for row, chosen in enumerate(versions) if chosen == version]
+    groups: dict[tuple[str, int], list[int]] = {}
+    for row, (deployment, version) in enumerate(zip(answering, versions, strict=True)):
+        groups.setdefault((deployment.key.segment, version), []).append(row)
+    for (_, version), rows in groups.items():
         part = features if len(rows) == len(choices) else features.take(pa.array(rows))
-        one = fitted[version]
+        deployment = answering[rows[0]]
+        champion, one = deployment.route.champion, deployment.fitted[version]
         try:
             found = one.predict(part, spec.task)
         except Exception as error:
-            if version == route.champion or any(choices[row].route == "pinned" for row in rows):
+            if version == champion or any(choices[row].route == "pinned" for row in rows):
                 raise
-            _log.warning("version %s of %s cannot predict, the champion answers: %s", version, spec.name, error)
-            one = fitted[route.champion]
+            _log.warning("version %s of %s cannot predict, the champion answers: %s", version, deployment.key, error)
+            one = deployment.fitted[champion]
             found = one.predict(part, spec.task)
             for row in rows:
                 failures[row] = (version, f"{type(error).__name__}: {error}")
-                versions[row], routes[row] = route.champion, "champion"
+                versions[row], routes[row] = champion, "champion"
         scores[rows] = score_of(found)
         for row, values in zip(rows, found, strict=True):
             outputs[row] = render(spec, one, values)
-    return Scored(outputs, scores, versions, routes, failures, Counter(zip(versions, routes, strict=True)))
+    counted = [str(version) if one.key.is_pool else _OWN for one, version in zip(answering, versions, strict=True)]
+    return Scored(outputs, scores, versions, routes, failures, Counter(zip(counted, routes, strict=True)))
 
 
 def render(spec: ModelSpec, fitted: Fitted, values: Any) -> Output:

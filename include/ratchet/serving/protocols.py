@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
@@ -11,13 +12,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ratchet.errors import NotDeployedError
 from include.ratchet.features import Histories
+from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.gate import Refusal, refusal_of
 from include.ratchet.serving.payload import Problem, Rows
 from include.ratchet.serving.predictor import Predictor
 from include.ratchet.serving.requests import Answer, make_request
+from include.ratchet.serving.segments import explain_unknown, name_segments
 from include.ratchet.serving.service import Service
-from include.ratchet.spec import ModelKey, ModelSpec
+from include.ratchet.spec import WHOLE, ModelKey, ModelSpec
+from include.ratchet.spec.segments import MAX_NAME
 
 _SHOWN = 100
 """Problems that are told of one request; of more, how many there are."""
@@ -27,8 +32,9 @@ TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
 
 
 async def predict(
-    service: Service, protocol: str, model: str, rows: Any, *, caller: str, request_id: Any = None, version: Any = None
-) -> tuple[Predictor, Answer]:
+    service: Service, protocol: str, model: str, rows: Any, *, caller: str, request_id: Any = None,
+    version: Any = None, segment: Any = None,
+) -> tuple[Predictor, Answer]:  # fmt: skip
     """Answer rows as a protocol has read them.
 
     Raises:
@@ -40,12 +46,17 @@ async def predict(
     try:
         predictor = await find(service, model)
         label = predictor.key.slug
-        number = await _pin(service, predictor, version)
+        pinned = await _pin(service, predictor, version, segment)
         read = _read(predictor, rows)
         given_id = read_text("request_id", request_id)
+        if pinned is None:
+            segments = name_segments(predictor.model.spec, read)
+            answering = await _find_answering(service, predictor, segments)
+        else:
+            segments, answering = [pinned.key.segment] * len(rows), [pinned] * len(rows)
         request = make_request(
-            predictor.model.spec, read, rows, given_id=given_id, received_at=received_at, started=started,
-            caller=caller, version=number,
+            predictor.model.spec, read, rows, segments=segments, answering=answering, given_id=given_id,
+            received_at=received_at, started=started, caller=caller, version=version,
         )  # fmt: skip
         answer = await service.predict(predictor, request)
         status = 200
@@ -104,7 +115,7 @@ def _read(predictor: Predictor, rows: Any) -> Rows:
         raise Refusal(413, "too_large", message)
     read, problems = predictor.reader.read(rows)
     if not problems:
-        problems = _check_reach(predictor.model.spec, predictor.deployment.scorer.histories, read)
+        problems = _check_reach(predictor.model.spec, predictor.online.scorer.histories, read)
     if problems:
         raise invalid(problems)
     return read
@@ -135,13 +146,76 @@ def _check_reach(spec: ModelSpec, histories: Histories, rows: Rows) -> list[Prob
     return found
 
 
-async def _pin(service: Service, predictor: Predictor, version: Any) -> int | None:
+async def _find_answering(service: Service, predictor: Predictor, segments: Sequence[str]) -> list[Deployment]:
+    """What answers each row.
+
+    Raises:
+        Refusal: nothing answers for some rows; it names them.
+    """
+    found = await service.find_deployments(predictor, segments)
+    answering = [found[segment] for segment in segments]
+    absent = [row for row, one in enumerate(answering) if isinstance(one, BaseException)]
+    if absent:
+        error = answering[absent[0]]
+        refusal = refusal_of(error) if isinstance(error, Exception) else Refusal(500, "failed", "the service stops")
+        problems = [Problem(("rows", row), f"segment {segments[row]!r}"[:320], "one that a model answers for")
+                    for row in absent[:_SHOWN]]  # fmt: skip
+        raise Refusal(refusal.status, refusal.code, refusal.message, problems, refusal.headers)
+    return [one for one in answering if not isinstance(one, BaseException)]
+
+
+async def find_part(service: Service, predictor: Predictor, segment: str | None) -> Deployment:
+    """What answers for the whole or pooled model, or for a segment by a model of its own.
+
+    Raises:
+        Refusal: no such segment has one.
+        NotDeployedError: the whole has none yet.
+    """
+    if segment is None or segment == WHOLE:
+        return await service.find_deployment(predictor)
+    key, known = ModelKey(predictor.key.model, segment), service.deployments.segments(predictor.key.model)
+    if predictor.model.spec.segments is None or segment not in known:
+        message = await asyncio.get_running_loop().run_in_executor(None, explain_unknown, key, known)
+        raise Refusal(404, "unknown_segment", message)
+    found = await service.find_deployment(predictor, segment)
+    if found.key != key:
+        message = f"{key} cannot be loaded now, and the pooled model answers for it; the service's log says why"
+        raise NotDeployedError(message)
+    return found
+
+
+async def find_whole(service: Service, predictor: Predictor) -> Deployment | None:
+    """What answers for the whole or pooled model; None if there is none, or if it cannot be loaded now."""
+    found = (await service.find_deployments(predictor, [WHOLE]))[WHOLE]
+    return None if isinstance(found, BaseException) else found
+
+
+async def _pin(service: Service, predictor: Predictor, version: Any, segment: Any) -> Deployment | None:
+    """The model that a version was asked for of, with that version; None as long as routes choose."""
+    part = read_segment(segment)
     if version is None:
-        return None
+        if part is None:
+            return None
+        expected = "a version beside it; without one, rows say by their own values which segment they belong to"
+        raise invalid([Problem(("segment",), repr(segment)[:80], expected)])
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version < 2**31:
         raise invalid([Problem(("version",), repr(version)[:80], "a version's number")])
-    await service.load_pinned(predictor, version)
-    return version
+    return await service.load_pinned(predictor, await find_part(service, predictor, part), version)
+
+
+def read_segment(given: Any) -> str | None:
+    """A segment that a caller names, None if it was left out.
+
+    Raises:
+        Refusal: no segment can have that name.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, str) or not 0 < len(given) <= MAX_NAME or "\0" in given:
+        raise invalid(
+            [Problem(("segment",), repr(given)[:80], f"the name of a segment, of 1 to {MAX_NAME} characters")]
+        )
+    return given
 
 
 def read_text(name: str, given: Any, length: int = _ID_LENGTH) -> str | None:

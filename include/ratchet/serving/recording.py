@@ -19,11 +19,11 @@ from include.ratchet.data.records import FEATURE, REQUESTS
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.errors import NotDeployedError
 from include.ratchet.features import feature_names
-from include.ratchet.spec import Model, ModelKey, ModelSpec, partition_of
+from include.ratchet.spec import Model, ModelSpec, partition_of
 
 if TYPE_CHECKING:
+    from include.ratchet.serving.fitted import Deployment
     from include.ratchet.serving.outputs import Output, Scored
-    from include.ratchet.serving.predictor import Deployment
     from include.ratchet.serving.requests import Request
 
 
@@ -61,13 +61,13 @@ class Masker:
 
 
 def record_rows(
-    spec: ModelSpec, key: ModelKey, requests: Sequence[Request], deployment: Deployment, scored: Scored,
-    outputs: Sequence[Output], is_stale: npt.NDArray[np.bool_], features: pa.Table, answered_at: datetime,
-    masker: Masker,
+    spec: ModelSpec, requests: Sequence[Request], answering: Sequence[Deployment], pooled_for: Sequence[str | None],
+    scored: Scored, outputs: Sequence[Output], is_stale: npt.NDArray[np.bool_], known_until: datetime,
+    features: pa.Table, answered_at: datetime, masker: Masker,
 ) -> pa.Table:  # fmt: skip
     """One record for each row that is answered, and one for each challenger that a champion stood in for."""
     count, now = features.num_rows, time.monotonic()
-    fitted = deployment.fitted
+    fitted = [one.fitted[version] for one, version in zip(answering, scored.versions, strict=True)]
     owned = pa.table({
         "request_id": [one.id for one in requests],
         "received_at": pa.array([one.received_at for one in requests], _TIME),
@@ -82,17 +82,19 @@ def record_rows(
         "prediction_time": features["_prediction_time"],
         "version": scored.versions,
         "route": scored.routes,
-        "deployed_at": [fitted[version].deployed_at for version in scored.versions],
+        "segment": [one.key.segment for one in answering],
+        "pooled_for": pooled_for,
+        "mode": [one.route.mode for one in answering],
+        "deployed_at": [one.deployed_at for one in fitted],
         "score": pa.array(scored.scores, from_pandas=True),
         "output": [orjson.dumps(one).decode() for one in outputs],
         "error": pa.nulls(count, pa.string()),
         "payload": [orjson.dumps(masker.mask(row)).decode() for one in requests for row in one.raw],
         "is_stale": is_stale,
-        "code_hash": [fitted[version].code_hash for version in scored.versions],
-        "lock_hash": [fitted[version].lock_hash for version in scored.versions],
+        "code_hash": [one.code_hash for one in fitted],
+        "lock_hash": [one.lock_hash for one in fitted],
     }
-    same = {"model": key.model, "segment": key.segment, "answered_at": answered_at, "mode": deployment.route.mode,
-            "known_until": deployment.scorer.histories.known_until}  # fmt: skip
+    same = {"model": spec.name, "answered_at": answered_at, "known_until": known_until}
     columns |= {name: pa.repeat(pa.scalar(value, REQUESTS.field(name).type), count) for name, value in same.items()}
     table = _assemble(spec, columns, features, masker.features)
     return pa.concat_tables([table, _failed(table, scored)]) if scored.failures else table

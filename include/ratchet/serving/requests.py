@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from include.ratchet.data.records import record_key, record_keys
+from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.payload import Rows
 from include.ratchet.spec import ModelSpec
 
@@ -42,6 +43,9 @@ class Request:
         read: its rows, as they were read.
         raw: as they came.
         keys: by row, what labels come by and what routes are chosen by.
+        segments: by row, its own.
+        answering: by row, what answers it: its segment's model, or the pooled one. Held, so that it answers even if
+            it is let go while the request waits.
         received_at: wall clock.
         started: monotonic seconds.
         caller: name of the API key.
@@ -54,6 +58,8 @@ class Request:
     read: Rows
     raw: Sequence[Mapping[str, Any]]
     keys: Sequence[str]
+    segments: Sequence[str]
+    answering: Sequence[Deployment] = field(repr=False)
     received_at: datetime
     started: float
     caller: str
@@ -67,11 +73,14 @@ class Request:
 
 
 def make_request(
-    spec: ModelSpec, read: Rows, raw: Sequence[Mapping[str, Any]], *, given_id: str | None,
-    received_at: datetime, started: float, caller: str, version: int | None = None,
+    spec: ModelSpec, read: Rows, raw: Sequence[Mapping[str, Any]], *, segments: Sequence[str],
+    answering: Sequence[Deployment], given_id: str | None, received_at: datetime, started: float, caller: str,
+    version: int | None = None,
 ) -> Request:  # fmt: skip
     """A request of read rows."""
     is_many = isinstance(read, pa.Table)
     keys = record_keys(spec, read).to_pylist() if is_many else [record_key(spec, row) for row in read]
     name = given_id or f"{_IDS.getrandbits(128):032x}"
-    return Request(name, given_id is not None, read, raw, keys, received_at, started, caller, version)
+    return Request(
+        name, given_id is not None, read, raw, keys, segments, answering, received_at, started, caller, version
+    )

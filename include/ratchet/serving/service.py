@@ -5,37 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import queue
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 
 import orjson
 
-from include.ratchet.errors import NotDeployedError, OverloadError, RatchetError
+from include.ratchet.errors import NotDeployedError, OverloadError
 from include.ratchet.serving.batching import Batcher
 from include.ratchet.serving.config import ServingConfig
 from include.ratchet.serving.deployments import Deployments, Report
 from include.ratchet.serving.feedback import Feedback, feedback_table
+from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.log import Batch, RecordLog
 from include.ratchet.serving.metrics import Metrics
-from include.ratchet.serving.outputs import render
-from include.ratchet.serving.predictor import Outcome, Predictor, ShadowTask
-from include.ratchet.serving.recording import score_shadow
+from include.ratchet.serving.predictor import Outcome, Predictor
 from include.ratchet.serving.requests import Answer, Request
+from include.ratchet.serving.shadow import Shadows
 from include.ratchet.serving.shipping import ship
 from include.ratchet.settings import Settings
-from include.ratchet.spec import ModelKey, find_models
-from include.ratchet.training.fit import score_of
+from include.ratchet.spec import WHOLE, ModelKey, find_models
 
 _log = logging.getLogger(__name__)
 _BATCH_ROWS = 256
-_SHADOW_ROWS = 5000
-"""That may wait; more are dropped and counted, as a slow challenger must cost nothing."""
 _WORKERS = 2
+_LOADERS = 4
+"""Segments that are loaded at once; a registry that hangs keeps as many waiting, and nobody who is loaded."""
 _SHIP_NICE = 10
 
 
@@ -55,9 +52,10 @@ class Service:
         self.log = RecordLog(config.log_dir)
         self.deployments = Deployments(settings, config.memory_mb, secret, report)
         self._pool = ThreadPoolExecutor(_WORKERS, "predict", initializer=_use_one_thread)
+        self._loaders = ThreadPoolExecutor(_LOADERS, "load", initializer=_use_one_thread)
+        self._loads: dict[ModelKey, asyncio.Future[Deployment]] = {}
         self._batchers: dict[ModelKey, Batcher] = {}
-        self._shadows: queue.Queue[ShadowTask | None] = queue.Queue()
-        self._shadow_rows = 0
+        self._shadows = Shadows(self.log, self.metrics)
         self._waiting_rows = 0
         self._in_flight: dict[tuple[str, str], Future[Answer]] = {}
         self._stopping = threading.Event()
@@ -70,7 +68,7 @@ class Service:
             thread.start()
 
     async def find(self, key: ModelKey) -> Predictor:
-        """A model key that can answer, loaded on first use.
+        """A model that can answer, by the key of the whole; loaded on first use.
 
         Raises:
             ModelNotFoundError: there is no such model.
@@ -81,15 +79,41 @@ class Service:
             return known
         return await asyncio.get_running_loop().run_in_executor(None, self.deployments.load, key)
 
-    async def load_pinned(self, predictor: Predictor, version: int) -> None:
+    async def find_deployments(
+        self, predictor: Predictor, segments: Iterable[str]
+    ) -> Mapping[str, Deployment | BaseException]:
+        """What answers the rows of some segments, loaded on first use; where nothing can, why."""
+        known = {segment: self.deployments.find_deployment(predictor, segment) for segment in dict.fromkeys(segments)}
+        found: dict[str, Deployment | BaseException] = {
+            segment: one for segment, one in known.items() if one is not None
+        }
+        absent = [segment for segment, one in known.items() if one is None]
+        if absent:
+            loads = [self._load(predictor, segment) for segment in absent]
+            found |= zip(absent, await asyncio.gather(*loads, return_exceptions=True), strict=True)
+        return found
+
+    async def find_deployment(self, predictor: Predictor, segment: str = WHOLE) -> Deployment:
+        """The same of one segment.
+
+        Raises:
+            NotDeployedError: nothing answers for it yet.
+        """
+        found = (await self.find_deployments(predictor, [segment]))[segment]
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    async def load_pinned(self, predictor: Predictor, now: Deployment, version: int) -> Deployment:
         """Load a version that a caller asks for by its number.
 
         Raises:
             VersionNotFoundError: there is no such version.
         """
-        if version not in predictor.deployment.fitted:
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, self.deployments.load_pinned, predictor, version)
+        if version in now.fitted:
+            return now
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, self.deployments.load_pinned, predictor, now, version)
 
     async def predict(self, predictor: Predictor, request: Request) -> Answer:
         """Answer a request, once it is recorded.
@@ -147,14 +171,18 @@ class Service:
         self.metrics.memory.set(self.deployments.size_mb)
         self.metrics.deployed.clear()
         for predictor in self.deployments.all():
-            for version in predictor.deployment.fitted:
-                self.metrics.deployed.labels(predictor.key.slug, version).set(1)
+            whole = predictor.deployment
+            for version in whole.fitted if whole else ():
+                self.metrics.deployed.labels(predictor.key.model, version).set(1)
+            if predictor.model.spec.segments is not None:
+                self.metrics.segments.labels(predictor.key.model).set(predictor.loaded - (whole is not None))
 
     def close(self) -> None:
         """Answer what waits, ship what is recorded, and stop."""
         self._stopping.set()
+        self._loaders.shutdown(cancel_futures=True)
         self._pool.shutdown()
-        self._shadows.put(None)
+        self._shadows.close()
         for thread in self._threads:
             thread.join(30)
         self.log.close()
@@ -169,6 +197,17 @@ class Service:
             return Answer((await asyncio.shield(asyncio.wrap_future(running))).content, is_repeated=True)
         recorded = self.log.find_answer(*name)
         return None if recorded is None else Answer(orjson.loads(recorded), is_repeated=True)
+
+    def _load(self, predictor: Predictor, segment: str) -> asyncio.Future[Deployment]:
+        """A segment as it is loaded: by one thread, whoever waits for it."""
+        key = ModelKey(predictor.key.model, segment)
+        running = self._loads.get(key)
+        if running is None:
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(self._loaders, self.deployments.load_deployment, predictor, segment)
+            self._loads[key] = running
+            running.add_done_callback(lambda _: self._loads.pop(key, None))
+        return asyncio.shield(running)
 
     def _batcher(self, key: ModelKey) -> Batcher:
         if key not in self._batchers:
@@ -218,33 +257,14 @@ class Service:
         """What is answered counts, and only that goes on in the shadow."""
         for (version, route), rows in outcome.rows_by_route.items():
             self.metrics.predictions.labels(key.slug, version, route).inc(rows)
+        if outcome.pooled_rows:
+            self.metrics.pooled_rows.labels(key.slug).inc(outcome.pooled_rows)
         for task in outcome.shadows:
-            if self._shadow_rows + task.records.num_rows > _SHADOW_ROWS:
-                self.metrics.dropped.labels(key.slug).inc(task.records.num_rows)
-                continue
-            self._shadow_rows += task.records.num_rows
-            self._shadows.put(task)
+            self._shadows.add(task)
 
     def _run_shadows(self) -> None:
         _use_one_thread()
-        while (task := self._shadows.get()) is not None:
-            with suppress(RatchetError):
-                self._run_shadow(task)
-            self._shadow_rows -= task.records.num_rows
-
-    def _run_shadow(self, task: ShadowTask) -> None:
-        started, error, scores, outputs = time.monotonic(), None, None, []
-        try:
-            found = task.fitted.predict(task.features, task.spec.task)
-            scores = score_of(found)
-            outputs = [render(task.spec, task.fitted, values) for values in found]
-        except Exception as failure:  # recorded, and nobody's loss
-            error = f"{type(failure).__name__}: {failure}"
-        latency_ms = (time.monotonic() - started) * 1000
-        rows = score_shadow(
-            task.records, task.fitted.number, task.fitted.deployed_at, scores, outputs, error, latency_ms
-        )
-        self.log.submit(Batch(task.spec.name, "requests", rows)).result()
+        self._shadows.run()
 
     def _watch(self) -> None:
         self.log.probe()

@@ -13,11 +13,12 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from include.ratchet.serving.describe import BODY_CALL, MODEL_CALL, documented
+from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.gate import Gate, Refusal, read_object, respond
+from include.ratchet.serving.openapi import BODY_CALL, MODEL_CALL, documented
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.predictor import Predictor
-from include.ratchet.serving.protocols import find, invalid, predict
+from include.ratchet.serving.protocols import find, find_whole, invalid, predict
 from include.ratchet.serving.requests import Answer
 from include.ratchet.serving.service import Service
 from include.ratchet.serving.tensors import DATATYPES, read_flag, read_parameters, read_rows, write_outputs
@@ -70,9 +71,10 @@ def _add_models(app: FastAPI, service: Service, gate: Gate) -> None:
     async def describe(request: Request, model: str, version: int | None) -> dict[str, Any]:
         gate.admit(request)
         predictor = await find(service, model)
+        whole = await find_whole(service, predictor)
         if version is not None:
-            await service.load_pinned(predictor, version)
-        return _describe(predictor)
+            whole = await service.load_pinned(predictor, await service.find_deployment(predictor), version)
+        return _describe(predictor, whole)
 
     @app.get("/v2/models/{model}", tags=_TAG, **_TENSORS)
     async def get_model(model: str, request: Request) -> Response:
@@ -100,10 +102,11 @@ async def _infer(service: Service, gate: Gate, request: Request, model: str, ver
     content, binary = _split(await gate.read_body(request), request.headers.get(_HEADER))
     rows = read_rows(content.get("inputs"), binary)
     requested = _requested(content, _outputs((await find(service, model)).model.spec))
-    given = content.get("id")
+    given, segment = content.get("id"), read_parameters(content).get("segment")
     predictor, answer = await predict(
-        service, "v2", model, rows, caller=caller, request_id=None if given == "" else given, version=version
-    )
+        service, "v2", model, rows, caller=caller, request_id=None if given == "" else given, version=version,
+        segment=segment,
+    )  # fmt: skip
     tensors, out = write_outputs(_columns(predictor.model.spec, answer), requested)
     found = {
         "model_name": model, "model_version": str(answer.content["predictions"][0]["version"]),
@@ -145,13 +148,14 @@ def _requested(content: Mapping[str, Any], known: Collection[str]) -> dict[str, 
 
 def _columns(spec: ModelSpec, answer: Answer) -> dict[str, list[Any]]:
     predictions = answer.content["predictions"]
-    common = {"version": [one["version"] for one in predictions], "route": [one["route"] for one in predictions]}
+    names = ("version", "route") if spec.segments is None else ("version", "route", "segment")
+    common = {name: [one[name] for one in predictions] for name in names}
     if spec.task == "regression":
         return {"value": [one.get("value", math.nan) for one in predictions], **common}
     if spec.task == "binary":
         return {"score": [one.get("score", math.nan) for one in predictions], **common}
-    names = next((list(one["probabilities"]) for one in predictions if "probabilities" in one), [""])
-    shares = [[one.get("probabilities", {}).get(name, math.nan) for name in names] for one in predictions]
+    classes = next((list(one["probabilities"]) for one in predictions if "probabilities" in one), [""])
+    shares = [[one.get("probabilities", {}).get(name, math.nan) for name in classes] for one in predictions]
     return {"class": [str(one.get("class", "")) for one in predictions], "probabilities": shares, **common}
 
 
@@ -162,14 +166,15 @@ def _outputs(spec: ModelSpec) -> dict[str, tuple[str, list[int]]]:
         "regression": {"value": ("FP64", [-1])},
         "multiclass": {"class": ("BYTES", [-1]), "probabilities": ("FP64", [-1, -1])},
     }[spec.task]
-    return {**own, "version": ("INT32", [-1]), "route": ("BYTES", [-1])}
+    part = {} if spec.segments is None else {"segment": ("BYTES", [-1])}
+    return {**own, "version": ("INT32", [-1]), "route": ("BYTES", [-1]), **part}
 
 
-def _describe(predictor: Predictor) -> dict[str, Any]:
+def _describe(predictor: Predictor, whole: Deployment | None) -> dict[str, Any]:
     tensors = _outputs(predictor.model.spec).items()
     return {
         "name": predictor.key.model,
-        "versions": [str(number) for number in sorted(predictor.deployment.fitted)],
+        "versions": [str(number) for number in sorted(whole.fitted if whole else ())],
         "platform": _NAME,
         "inputs": [{"name": f.name, "datatype": DATATYPES[f.type], "shape": [-1]} for f in predictor.reader.fields],
         "outputs": [{"name": name, "datatype": kind, "shape": shape} for name, (kind, shape) in tensors],

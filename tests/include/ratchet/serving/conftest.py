@@ -28,13 +28,16 @@ from include.ratchet.serving.gate import Gate
 from include.ratchet.serving.keys import Keyring
 from include.ratchet.serving.service import Service
 from include.ratchet.settings import Settings, read_settings
-from include.ratchet.spec import ModelKey
+from include.ratchet.spec import ModelKey, segment_name
 from include.ratchet.spec.scaffold import make_model
+from tests.include.ratchet.divided import copy_version, set_champion
 from tests.ports import free_port
 
 MODEL = "order_returns"
 KEY = ModelKey(MODEL)
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
+HOSTILE = ["a/b", "a~1b", "all", "it's", '"', "🛫", "x" * 300, "x" * 301, "../..", "é", " ", "\n", "\0", "{}", "%2F"]
+OWN = ["north", "web"]
 
 
 @dataclass
@@ -151,3 +154,34 @@ def set_route(settings: Settings, route: dict[str, Any] | None, champion: int | 
             state = json.dumps({"route": route})
             row = {"m": MODEL, "s": "all", "state": state, "at": AS_OF}
             connection.execute(text("INSERT INTO rollouts VALUES (:m, :s, 1, :state, :at)"), row)
+
+
+def key_of(value: str) -> ModelKey:
+    return ModelKey(MODEL, segment_name([value]))
+
+
+@pytest.fixture(scope="session")
+def registered(trained: Path) -> Settings:
+    """Two versions of each segment in the registry, each with log odds of its own; `web` has a broken third one."""
+    settings = open_workspace(trained).settings
+    for place, value in enumerate([*OWN, *HOSTILE]):
+        for further in (0.0, 0.5):
+            copy_version(settings, key_of(value), 1.0 + place / 10 + further)
+    copy_version(settings, key_of("web"), is_broken=True)
+    copy_version(settings, key_of("broken"), is_broken=True)
+    return settings
+
+
+@pytest.fixture
+def divided(registered: Settings, settings: Settings) -> Settings:
+    """The model divided by region, which no feature reads; north and web have champions of their own."""
+    return divide(settings)
+
+
+def divide(settings: Settings, more: str = "") -> Settings:
+    path = settings.models_dir / MODEL / "model.yaml"
+    text = path.read_text().replace("  price:", "  region: {type: string}\n  price:")
+    path.write_text(f"{text}segments: {{by: region{more}}}\n")
+    for value in OWN:
+        set_champion(settings, key_of(value), 1)
+    return settings

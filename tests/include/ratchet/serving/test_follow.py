@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +11,7 @@ from include.ratchet.data.records import RecordTable
 from include.ratchet.errors import WarmUpError
 from include.ratchet.serving import deployments
 from include.ratchet.serving.fitted import Fitted
+from include.ratchet.serving.predictor import Predictor
 from include.ratchet.serving.shipping import ship
 from include.ratchet.spec import ModelKey, get_model
 from tests.include.ratchet.serving.conftest import KEY, MODEL, make_rows, set_route
@@ -215,10 +215,11 @@ def test_database_that_is_gone_stops_nothing(serve, settings, monkeypatch):
 
 
 def test_least_recently_used_models_are_let_go(settings):
-    class Held:
+    class Held(Predictor):
         def __init__(self, name, used_at):
-            self.key, self.used_at, self.is_closed = ModelKey(name), used_at, False
-            self.deployment = SimpleNamespace(size_mb=40.0)
+            self.key, self.used_at, self.is_closed, self._deployed = ModelKey(name), used_at, False, {}
+
+        size_mb = 40.0
 
         def close(self):
             self.is_closed = True

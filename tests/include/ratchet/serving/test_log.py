@@ -163,7 +163,7 @@ def test_what_is_refused_is_not_counted_and_has_no_shadow(serve, settings, monke
         raise OSError(28, "No space left on device")
 
     shadowed = []
-    monkeypatch.setattr(served.service, "_run_shadow", shadowed.append)
+    monkeypatch.setattr(served.service._shadows, "_predict", shadowed.append)
     monkeypatch.setattr(served.service.log, "_insert", fail)
     assert served.predict(make_rows(3)).status_code == 503
     counts = served.client.get("/metrics").text

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.filterwarnings("default")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
-def test_every_operation_holds_to_the_document(serve, settings, tmp_path):
-    key = add_key("fuzzer", ["admin"], AS_OF, settings)
+def test_every_operation_holds_to_the_document(serve, divided, tmp_path):
+    key = add_key("fuzzer", ["admin"], AS_OF, divided)
     served = serve(auth="on", poll_s=1.0)
     # Once it is loaded, its examples stand in the document.
     assert served.client.get(f"/v1/models/{MODEL}", headers={"X-API-Key": key}).status_code == 200
