@@ -29,17 +29,16 @@ def plan_partitions(model: str) -> list[list[str]]:
 
 
 def score(model: str, keys: Sequence[str]) -> Json:
-    """Score the rows of some partitions with the champion and replace their records.
+    """Score the rows of some partitions with the champion, or those of their segments, and replace their records.
 
-    A partition that was scored by the same version from the same tables stays as it is. Skipped are partitions that
+    A partition that was scored by the same versions from the same tables stays as it is. Skipped are partitions that
     have not landed, and all of them as long as the model has no champion.
     """
-    from include.ratchet.scoring import find_champion, score_partitions
+    from include.ratchet.scoring import find_champions, score_partitions
     from include.ratchet.spec import ModelKey
 
     workspace, key = open_workspace(), ModelKey(model)
-    workspace.model(model)
-    if find_champion(workspace.settings, key) is None:
+    if not find_champions(workspace.settings, workspace.model(model)):
         message = f"{model} has no champion yet, so there is nothing to score with; train it first"
         raise AirflowSkipException(message)
     try:
@@ -47,8 +46,7 @@ def score(model: str, keys: Sequence[str]) -> Json:
     except PartitionUnavailableError as error:
         message = f"nothing to score: {error}"
         raise AirflowSkipException(message) from error
-    logging.getLogger(__name__).info("scored %s rows of %s partitions with version %s, which knew the world as of %s",
-                                     report.rows, len(report.scored), report.version, report.version_as_of)  # fmt: skip
+    logging.getLogger(__name__).info("%s", report.summary())
     return report.to_dict()
 
 

@@ -1,15 +1,17 @@
-"""Batch scoring: partitions of a model's rows through its champion, recorded like the rows of requests.
+"""Batch scoring: partitions of a model's rows through its champions, recorded like the rows of requests.
 
 The features' tables are opened once for all partitions, at one version; rows go through in chunks, from the table's
 files to the record's, so that memory does not grow with their number. Partitions are replaced whole. One that was
-scored before by the same version, from the same tables with the same code, is left as it stands: scoring twice, or
-in two runs at once, gives the same table.
+scored before by the same versions, from the same tables with the same code, is left as it stands: scoring twice, or
+in two runs at once, gives the same table. Of a model divided into segments, the champion of any of them that moves
+makes partitions stale.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -20,29 +22,30 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import Table, count_rows, read_mark, retry_commits
-from include.ratchet.errors import PartitionUnavailableError, SchemaChangedError, VersionNotFoundError
-from include.ratchet.features import Inputs, Scorer, feature_names
+from include.ratchet.errors import PartitionUnavailableError, VersionNotFoundError
+from include.ratchet.features import Inputs, Scorer
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
-from include.ratchet.registry.ledger import CHAMPION
+from include.ratchet.registry.ledger import CHAMPION, AliasState
 from include.ratchet.registry.lineage import hash_code, hash_lock
-from include.ratchet.registry.versions import Version, get_version, load_estimator
+from include.ratchet.registry.versions import Version, get_version
+from include.ratchet.scoring.champions import Champions, find_champions
 from include.ratchet.scoring.records import RecordWriter, record_schema
 from include.ratchet.scoring.spool import Spool
 from include.ratchet.scoring.stream import ahead, group_partitions, read_chunks
 from include.ratchet.settings import Settings
-from include.ratchet.spec import Model, ModelKey, partition_of
-from include.ratchet.training.fit import predict, steady
-from include.ratchet.training.frames import features_frame
+from include.ratchet.spec import WHOLE, Model, ModelKey, partition_of
 
 CHUNK_ROWS = 25_000
 COMMIT_ROWS = 25_000
 """Small partitions share a commit up to so many rows. The writer keeps a file open for each of them, with buffers for
 every column: 100,000 rows of flights took 570 MB, a quarter of that is no slower."""
 Progress = Callable[[str, int, int], None]
+_KINDS = ("own", "pooled", "unanswered")
 _FORMAT = 1
 """Raised when records change their form, so that what was scored before is scored again."""
 
@@ -53,20 +56,24 @@ class ScoringReport:
 
     Attributes:
         model: name.
-        version: the champion that scored.
-        version_as_of: what it knew. Of partitions before that it may have learned; their scores are no forecast.
+        version: the champion that scored; of a model divided into segments the pooled one, None if there is none.
+        version_as_of: what it knew, or the newest of the segments' champions. Of partitions before that they may have
+            learned; their scores are no forecast.
         scored: partitions that were written.
-        unchanged: partitions that stood there already, from the same version, tables and code.
+        unchanged: partitions that stood there already, from the same versions, tables and code.
         unavailable: partitions that have not landed.
         learned: of the scored ones, how many the version may have learned from.
         rows: that were written.
         table_version: of the scores, afterwards.
         location: of the scores.
+        own_rows: of the written ones, those that models of segments scored.
+        pooled_rows: those that the pooled model of a divided model scored.
+        unanswered_rows: those that no model scored, as it has no pooled one; recorded with the reason.
     """
 
     model: str
-    version: int
-    version_as_of: datetime
+    version: int | None
+    version_as_of: datetime | None
     scored: tuple[str, ...]
     unchanged: tuple[str, ...]
     unavailable: tuple[str, ...]
@@ -74,10 +81,24 @@ class ScoringReport:
     rows: int
     table_version: int | None
     location: str
+    own_rows: int = 0
+    pooled_rows: int = 0
+    unanswered_rows: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {**asdict(self), "version_as_of": self.version_as_of.isoformat()}
+        return {**asdict(self), "version_as_of": self.version_as_of.isoformat() if self.version_as_of else None}
+
+    def summary(self) -> str:
+        """What was scored, in a sentence."""
+        by = "models of segments" if self.version is None else f"version {self.version}"
+        told = {"own": "models of segments", "pooled": "the pooled model", "unanswered": "none"}
+        rows = {kind: getattr(self, f"{kind}_rows") for kind in _KINDS}
+        parts = ", ".join(f"{count} by {told[kind]}" for kind, count in rows.items() if count)
+        return (
+            f"scored {self.rows} rows of {len(self.scored)} partitions with {by}, which knew the world as of "
+            f"{self.version_as_of}{f': {parts}' if parts else ''}"
+        )
 
 
 def find_champion(settings: Settings, key: ModelKey) -> Version | None:
@@ -90,13 +111,15 @@ def score_partitions(
     workspace: Workspace, key: ModelKey, partitions: Sequence[str], *, progress: Progress = lambda *_: None,
     chunk_rows: int = CHUNK_ROWS,
 ) -> ScoringReport:  # fmt: skip
-    """Score partitions of a model's landed rows with the present champion, also those of the past.
+    """Score partitions of a model's landed rows with the present champions, also those of the past.
+
+    Each row of a model divided into segments is its segment's champion's, or the pooled one's where there is none.
 
     Features see what was known before each row's prediction time, as in training; label and outcomes are not read.
 
     Args:
         workspace: the installation.
-        key: whose rows.
+        key: of the whole model.
         partitions: their keys.
         progress: called as (what, partitions done, partitions in all).
         chunk_rows: rows in memory at a time.
@@ -104,12 +127,12 @@ def score_partitions(
     Raises:
         VersionNotFoundError: there is no champion yet.
         PartitionUnavailableError: none of the partitions has landed.
-        SchemaChangedError: the champion needs a feature that the code no longer gives.
+        SchemaChangedError: a champion needs a feature that the code no longer gives.
         CommitConflictError: other writers kept winning the table.
     """
     model = workspace.model(key.model)
-    version = find_champion(workspace.settings, key)
-    if version is None:
+    champions = find_champions(workspace.settings, model)
+    if not champions:
         message = f"{key} has no champion yet, so there is nothing to score with; train it first: ./ratchet run {key}"
         raise VersionNotFoundError(message)
     own = Table(workspace.settings, model.name, model.name)
@@ -122,7 +145,7 @@ def score_partitions(
         )
         raise PartitionUnavailableError(message)
     unavailable = tuple(name for name in dict.fromkeys(partitions) if name not in present)
-    with closing(_Scoring(workspace, model, version, chunk_rows)) as scoring:
+    with closing(_Scoring(workspace, model, champions, chunk_rows)) as scoring:
         for done in scoring.score(group_partitions(present, COMMIT_ROWS)):
             progress("score", done, len(present))
         return scoring.report(unavailable)
@@ -138,21 +161,23 @@ class _Chunk:
 
 
 class _Scoring:
-    """One call's work: a version, the tables that its features read, and what has been written."""
+    """One call's work: the champions, the tables that their features read, and what has been written."""
 
-    def __init__(self, workspace: Workspace, model: Model, version: Version, chunk_rows: int) -> None:
-        self._workspace, self._model, self._version, self._chunk_rows = workspace, model, version, chunk_rows
+    def __init__(
+        self, workspace: Workspace, model: Model, champions: Mapping[str, AliasState], chunk_rows: int
+    ) -> None:
+        self._workspace, self._model, self._chunk_rows = workspace, model, chunk_rows
         settings = workspace.settings
-        self._estimator = load_estimator(model, version, settings)
-        self._needed = _check_features(model, version)
+        self._champions = Champions(settings, model, champions)
         self._versions = _read_versions(settings, model)
         self._source = Table(settings, model.name, model.name).open(self._versions[model.name])
         self._counts = count_rows(self._source)
         self._target = RecordTable(settings, model, "scores")
-        classes = getattr(self._estimator, "classes_", ())
         hashes = {"code_hash": hash_code(model), "lock_hash": hash_lock()}
-        self._mark = _fingerprint(version, self._versions, hashes)
-        self._records = RecordWriter(model, version, classes, hashes, workspace.clock(), settings)
+        self._mark = _fingerprint(self._champions, self._versions, hashes)
+        self._records = RecordWriter(model, hashes, workspace.clock(), settings)
+        self._answered: dict[tuple[str, ...], Counter[str]] = {}
+        self._told: Counter[str] = Counter()
         self._scored: dict[str, None] = {}
         self._unchanged: dict[str, None] = {}
         self._scorer: Scorer | None = None
@@ -169,23 +194,25 @@ class _Scoring:
             with closing(spool):
                 written = retry_commits(partial(self._commit, keys, spool), self._target.name)
             self._scored |= dict.fromkeys(written)
+            self._told += self._answered.pop(keys) if written else Counter()
             self._unchanged |= dict.fromkeys(key for key in keys if key not in written)
             yield len(self._scored) + len(self._unchanged)
 
     def report(self, unavailable: tuple[str, ...]) -> ScoringReport:
         """What became of them."""
-        spec, version = self._model.spec, self._version
+        spec, champions, as_of = self._model.spec, self._champions, self._champions.as_of
         return ScoringReport(
             model=self._model.name,
-            version=version.number,
-            version_as_of=version.as_of,
+            version=champions.whole.number if champions.whole else None,
+            version_as_of=as_of,
             scored=tuple(self._scored),
             unchanged=tuple(self._unchanged),
             unavailable=unavailable,
-            learned=sum(partition_of(spec, key).start < version.as_of for key in self._scored),
+            learned=sum(as_of is not None and partition_of(spec, key).start < as_of for key in self._scored),
             rows=sum(self._counts[key] for key in self._scored),
             table_version=self._target.version(),
             location=self._target.location,
+            **({} if spec.segments is None else {f"{kind}_rows": self._told[kind] for kind in _KINDS}),
         )
 
     def close(self) -> None:
@@ -209,14 +236,17 @@ class _Scoring:
         """The records of each group on the disk."""
         folder = self._workspace.settings.home / "spill"
         for keys, group in groupby(chunks, attrgetter("keys")):
+            self._answered[keys] = Counter()
             yield keys, Spool(record_schema(self._model), self._answer(group), folder)
 
     def _answer(self, chunks: Iterable[_Chunk]) -> Iterator[pa.RecordBatch]:
         for chunk in chunks:
-            frame = features_frame(chunk.features, self._needed)
-            with steady(self._model):
-                scores = predict(self._estimator, frame, self._model.spec.task)
-            yield from self._records.write(chunk.rows, chunk.features, scores).to_batches()
+            answers = list(self._champions.score(chunk.rows, chunk.features))
+            for one in answers:
+                pooled = pc.sum(pc.equal(one.segments, WHOLE), min_count=0).as_py()
+                found = {"own": len(one.places) - pooled, "pooled": pooled}
+                self._answered[chunk.keys].update(found if one.error is None else {"unanswered": len(one.places)})
+            yield from self._records.write(chunk.rows, chunk.features, answers).to_batches()
 
     def _commit(self, keys: tuple[str, ...], spool: Spool) -> tuple[str, ...]:
         """Replace partitions, unless another run was faster with the same; returns those that were."""
@@ -224,8 +254,11 @@ class _Scoring:
         is_known = delta is None or delta.version() == self._seen
         if not is_known and not self._find_stale(delta, keys):
             return ()
-        about = {"version": str(self._version), "as_of": self._version.as_of.isoformat(),
-                 "sources": json.dumps(self._versions)}  # fmt: skip
+        whole, as_of = self._champions.whole, self._champions.as_of
+        about = {
+            "version": str(whole or f"segments of {self._model.name}"), "as_of": as_of.isoformat() if as_of else "",
+            "sources": json.dumps(self._versions),
+        }  # fmt: skip
         with spool.open() as records:
             marks = {_mark_name(key): self._mark for key in keys}
             self._seen = self._target.commit(delta, records, keys, about, marks)
@@ -239,20 +272,8 @@ class _Scoring:
             # Not before there is something to score: reading the history is most of the work for a single day.
             settings = self._workspace.settings
             inputs = Inputs.open(settings, self._model, self._versions)
-            self._scorer = Scorer(self._model, self._version.key, inputs, settings=settings)
+            self._scorer = Scorer(self._model, ModelKey(self._model.name), inputs, settings=settings)
         return self._scorer.score(rows)
-
-
-def _check_features(model: Model, version: Version) -> tuple[str, ...]:
-    """The features that a version needs, all of which the code must still give."""
-    missing = [name for name in version.lineage.features if name not in feature_names(model)]
-    if missing:
-        message = (
-            f"{version} needs {', '.join(missing)}; found features {', '.join(feature_names(model))}. "
-            f"Give them again in {model.folder / 'features.py'}, or train a new version"
-        )
-        raise SchemaChangedError(message)
-    return version.lineage.features
 
 
 def _read_versions(settings: Settings, model: Model) -> dict[str, int]:
@@ -260,9 +281,9 @@ def _read_versions(settings: Settings, model: Model) -> dict[str, int]:
     return {name: version for name, version in found.items() if version is not None}
 
 
-def _fingerprint(version: Version, versions: Mapping[str, int], hashes: Mapping[str, str]) -> int:
+def _fingerprint(champions: Champions, versions: Mapping[str, int], hashes: Mapping[str, str]) -> int:
     """The same for everything that gives the same records, as a number that a table can remember."""
-    decisive = [_FORMAT, str(version), version.run_id, dict(sorted(versions.items())), dict(sorted(hashes.items()))]
+    decisive = [_FORMAT, *champions.identity, dict(sorted(versions.items())), dict(sorted(hashes.items()))]
     return int(hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:15], 16)
 
 

@@ -15,7 +15,7 @@ from include.ratchet.data.records import FEATURE, REQUESTS, record_keys
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.features.definition import define
 from include.ratchet.features.schema import PREDICTION
-from include.ratchet.registry.versions import Version
+from include.ratchet.scoring.champions import Answer
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from include.ratchet.training.fit import score_of
@@ -34,27 +34,21 @@ def record_schema(model: Model) -> pa.Schema:
 
 
 class RecordWriter:
-    """Makes the records of one version's answers; one thread at a time.
+    """Makes the records of answers; one thread at a time.
 
     Args:
         model: that answers.
-        version: of it.
-        classes: the estimator's, of a classification.
         hashes: `code_hash` and `lock_hash` of what runs here.
         answered_at: noted in every record.
         settings: limits of the engine that writes JSON.
     """
 
-    def __init__(
-        self, model: Model, version: Version, classes: Sequence[Any], hashes: dict[str, str], answered_at: datetime,
-        settings: Settings,
-    ) -> None:  # fmt: skip
-        self._model, self._version = model, version
-        self._classes = [str(name) for name in classes]
+    def __init__(self, model: Model, hashes: dict[str, str], answered_at: datetime, settings: Settings) -> None:
+        self._model = model
         self._schema = record_schema(model)
         self._fixed: dict[str, Any] = {
-            "row": 0, "model": model.name, "segment": version.key.segment, "version": version.number, "route": BATCH,
-            "mode": BATCH, "answered_at": answered_at, "is_stale": False, **hashes,
+            "row": 0, "model": model.name, "route": BATCH, "mode": BATCH, "answered_at": answered_at,
+            "is_stale": False, **hashes,
         }  # fmt: skip
         self._engine = duckdb.connect(config={"threads": settings.duckdb_threads})
 
@@ -62,21 +56,33 @@ class RecordWriter:
         """Let go of the engine."""
         self._engine.close()
 
-    def write(self, rows: pa.Table, features: pa.Table, scores: npt.NDArray[np.float64]) -> pa.Table:
-        """The records of some rows.
+    def write(self, rows: pa.Table, features: pa.Table, answers: Sequence[Answer]) -> pa.Table:
+        """The records of some rows, in their order.
 
         Args:
             rows: as they were read, with the technical column.
             features: theirs, in the same order.
-            scores: theirs, as `predict` gives them: (n_rows,), or (n_rows, n_classes) with the estimator's classes.
+            answers: what is said of them; each row has its place in one of them.
         """
+        if len(answers) == 1:
+            return self._write(rows, features, answers[0])
+        parts = [(pa.array(one.places), one) for one in answers]
+        table = pa.concat_tables([self._write(rows.take(at), features.take(at), one) for at, one in parts])
+        order = np.argsort(np.concatenate([one.places for one in answers]), kind="stable")
+        return table.take(pa.array(order))
+
+    def _write(self, rows: pa.Table, features: pa.Table, answer: Answer) -> pa.Table:
         spec = self._model.spec
         keys = record_keys(spec, rows)
         columns: dict[str, Any] = {
             "key": keys, "event_time": rows[spec.event_time], "prediction_time": features[PREDICTION],
-            "score": pa.array(score_of(scores), from_pandas=True),
-            PARTITION_COLUMN: rows[PARTITION_COLUMN], **self._texts(rows, keys, scores),
+            "segment": answer.segments, "pooled_for": answer.pooled_for, "version": answer.versions,
+            PARTITION_COLUMN: rows[PARTITION_COLUMN], **self._texts(rows, keys, answer),
         }  # fmt: skip
+        if answer.scores is None:
+            columns["error"] = pa.repeat(answer.error, rows.num_rows)
+        else:
+            columns["score"] = pa.array(score_of(answer.scores), from_pandas=True)
         columns |= {f"{FEATURE}{name}": features[name] for name in define(self._model).features}
         return pa.table([self._column(field, columns, rows.num_rows) for field in self._schema], schema=self._schema)
 
@@ -87,7 +93,7 @@ class RecordWriter:
             return pa.repeat(pa.scalar(self._fixed[field.name], field.type), rows)
         return pa.nulls(rows, field.type)
 
-    def _texts(self, rows: pa.Table, keys: pa.Array, scores: npt.NDArray[np.float64]) -> dict[str, pa.ChunkedArray]:
+    def _texts(self, rows: pa.Table, keys: pa.Array, answer: Answer) -> dict[str, pa.ChunkedArray]:
         """`request_id`, the same for the same key and version whenever it is scored, and the two JSON columns."""
         # What is masked in the service's records is left out here: whoever may see it finds it by key in the table.
         hidden = {*self._model.spec.serving.records.mask, PARTITION_COLUMN} & set(rows.column_names)
@@ -97,16 +103,18 @@ class RecordWriter:
             f"{_literal(name)}: {f'strftime(p{index}, {_literal(_ISO)})' if _is_time(payload, index) else f'p{index}'}"
             for index, name in enumerate(payload.column_names)
         ]
-        said, output = self._outputs(scores)
-        self._engine.register("chunk", pa.table({**given, **said, "key": keys, "home": rows[PARTITION_COLUMN]}))
+        said, output = ({}, "") if answer.scores is None else self._outputs(answer.scores, answer.classes)
+        written = f"to_json({{{output}}})::VARCHAR" if output else "NULL::VARCHAR"
+        common = {"key": keys, "home": rows[PARTITION_COLUMN], "name": answer.names}
+        self._engine.register("chunk", pa.table({**given, **said, **common}))
         found = self._engine.sql(
-            f"SELECT md5({_literal(f'{self._version}/')} || home || key)::UUID::VARCHAR AS request_id, "  # noqa: S608
-            f"to_json({{{', '.join(texts)}}})::VARCHAR AS payload, to_json({{{output}}})::VARCHAR AS output FROM chunk"
+            "SELECT md5(name || '/' || home || key)::UUID::VARCHAR AS request_id, "  # noqa: S608
+            f"to_json({{{', '.join(texts)}}})::VARCHAR AS payload, {written} AS output FROM chunk"
         ).to_arrow_table()
         self._engine.unregister("chunk")
         return {name: found[name] for name in found.column_names}
 
-    def _outputs(self, scores: npt.NDArray[np.float64]) -> tuple[dict[str, pa.Array], str]:
+    def _outputs(self, scores: npt.NDArray[np.float64], classes: Sequence[Any]) -> tuple[dict[str, pa.Array], str]:
         """What a caller of the service would be told, as columns and as the members of a JSON object over them."""
         spec = self._model.spec
         if scores.ndim == 1:
@@ -116,8 +124,9 @@ class RecordWriter:
             columns["label"] = pa.array(scores >= spec.evaluation.threshold)
             return columns, "'score': score, 'class': label"
         columns = {f"c{index}": pa.array(column) for index, column in enumerate(scores.T)}
-        columns["label"] = pa.array(np.array(self._classes)[scores.argmax(axis=1)], pa.string())
-        shares = ", ".join(f"{_literal(name)}: c{index}" for index, name in enumerate(self._classes))
+        names = [str(name) for name in classes]
+        columns["label"] = pa.array(np.array(names)[scores.argmax(axis=1)], pa.string())
+        shares = ", ".join(f"{_literal(name)}: c{index}" for index, name in enumerate(names))
         return columns, f"'class': label, 'probabilities': {{{shares}}}"
 
 

@@ -16,7 +16,7 @@ from include.ratchet.data.tables import Table
 from include.ratchet.errors import PartitionUnavailableError, SchemaChangedError, VersionNotFoundError
 from include.ratchet.registry.ledger import read_aliases
 from include.ratchet.replay import Selection, replay
-from include.ratchet.scoring import batch, score_partitions
+from include.ratchet.scoring import batch, champions, score_partitions
 from include.ratchet.scoring.batch import find_champion
 from tests.include.ratchet.replay.lived import KEY, KNOWN, NAME, compute, read_orders, record, replace_day
 
@@ -130,6 +130,7 @@ def test_partitions_that_have_not_landed_are_named(workspace):
 
 
 def test_model_without_a_champion_is_refused(workspace, monkeypatch):
+    monkeypatch.setattr(champions, "read_champions", lambda *_: {})
     monkeypatch.setattr(batch.ledger, "read_aliases", lambda *_: {})
     assert find_champion(workspace.settings, KEY) is None
     with pytest.raises(VersionNotFoundError, match="no champion yet.*train it first"):
@@ -137,7 +138,7 @@ def test_model_without_a_champion_is_refused(workspace, monkeypatch):
 
 
 def test_champion_that_needs_a_lost_feature_is_refused(workspace, monkeypatch):
-    monkeypatch.setattr(batch, "feature_names", lambda _: ("shop", "price"))
+    monkeypatch.setattr(champions, "feature_names", lambda _: ("shop", "price"))
     with pytest.raises(SchemaChangedError, match="needs shop_return_rate_7d; found features shop, price"):
         score_partitions(workspace, KEY, DAYS)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ratchet.data.records import record_key, record_keys
-from include.ratchet.registry.versions import Version
+from include.ratchet.scoring.champions import Answer
 from include.ratchet.scoring.records import RecordWriter
 from tests.include.ratchet.replay.lived import KEY, NAME
 
@@ -56,14 +56,16 @@ def test_several_keys_are_those_one_by_one():
 def test_output_is_what_the_service_would_have_answered(lived, task, classes, scores, expected):
     model = lived.model(NAME)
     model = model.model_copy(update={"spec": model.spec.model_copy(update={"task": task})})
-    version = Version(KEY, 7, "promote", NOW, SimpleNamespace(), {}, "run", "url")
-    writer = RecordWriter(model, version, classes, {"code_hash": "c", "lock_hash": "l"}, NOW, lived.settings)
+    writer = RecordWriter(model, {"code_hash": "c", "lock_hash": "l"}, NOW, lived.settings)
     times = pa.array([NOW, NOW], pa.timestamp("us", "UTC"))
     rows = pa.table({"order_id": ["a", "b"], "ordered_at": times, "shop": ["web", None], "price": [1.0, 2.0],
                      "_partition": ["2026-03-01"] * 2})  # fmt: skip
     features = pa.table({"_prediction_time": times, "shop": ["web", None], "price": [1.0, 2.0],
                          "shop_return_rate_7d": [0.5, None]})  # fmt: skip
-    found = writer.write(rows, features, np.array(scores)).to_pylist()
+    names, versions = pa.array([f"{KEY}@7"] * 2), pa.array([7, 7], pa.int32())
+    answer = Answer(np.arange(2), pa.array(["all"] * 2), pa.nulls(2, pa.string()), versions, names, np.array(scores),
+                    tuple(classes))  # fmt: skip
+    found = writer.write(rows, features, [answer]).to_pylist()
     writer.close()
     assert [json.loads(row["output"]) for row in found] == expected
     assert [row["score"] for row in found] == np.array(scores).reshape(2, -1).max(axis=1).tolist()

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.errors import NotReproducibleError
 from include.ratchet.orchestration import scores, steps
-from include.ratchet.scoring import batch
+from include.ratchet.scoring import champions
 from tests.include.ratchet.replay.lived import NAME, read_orders, record
 
 pytestmark = pytest.mark.filterwarnings("default")  # the life of a model, as in pipeline/test_life.py
@@ -48,7 +48,7 @@ def test_what_cannot_be_scored_is_skipped_with_the_reason(run, monkeypatch):
     run()
     with pytest.raises(AirflowSkipException, match="nothing to score: .*no rows of 2026-05-01"):
         scores.score(NAME, ["2026-05-01"])
-    monkeypatch.setattr(batch.ledger, "read_aliases", lambda *_: {})
+    monkeypatch.setattr(champions, "read_champions", lambda *_: {})
     with pytest.raises(AirflowSkipException, match="no champion yet"):
         scores.score(NAME, ["2026-02-26"])
 
