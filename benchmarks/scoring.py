@@ -41,7 +41,8 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.database import upgrade
 from include.ratchet.registry.formats import dump_model
 from include.ratchet.registry.lineage import Lineage, hash_code, hash_lock, python_version
-from include.ratchet.registry.versions import Submission, load_estimator, register
+from include.ratchet.registry.submit import Submission, register
+from include.ratchet.registry.versions import load_estimator
 from include.ratchet.scoring import find_champion, score_partitions
 from include.ratchet.settings import PROJECT, Settings, read_settings
 from include.ratchet.spec import Model, ModelKey, get_model, partition_of, partitions_between

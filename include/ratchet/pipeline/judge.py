@@ -40,8 +40,9 @@ from include.ratchet.registry.formats import dump_model, load_model
 from include.ratchet.registry.importance import permutation_importance
 from include.ratchet.registry.ledger import Entry
 from include.ratchet.registry.plots import draw_plots
-from include.ratchet.registry.versions import Submission, Version, find_by_training
-from include.ratchet.registry.versions import register as register_version
+from include.ratchet.registry.submit import Registrar, Submission
+from include.ratchet.registry.submit import register as register_version
+from include.ratchet.registry.versions import Version, find_by_training
 from include.ratchet.spec import Model
 from include.ratchet.training.baselines import baseline_scores
 from include.ratchet.training.fit import Candidate, predict, steady
@@ -79,7 +80,8 @@ def fit(workspace: Workspace, request: TrainingRequest, found: SearchResult | No
     with steady(model):
         latency = measure_latency_ms(lambda row: predict(loaded, row, model.spec.task), test)
     cost = CostResult(latency, len(content) / 1e6, is_same)
-    curve = learning_curve(model, found.best, frame, label, split, loaded) if request.base is None else ()
+    is_drawn = request.base is None and request.key.is_pool
+    curve = learning_curve(model, found.best, frame, label, split, loaded) if is_drawn else ()
     result = {
         "candidate": found.best.to_dict(), "format": form, "cost": asdict(cost),
         "learning": [asdict(point) for point in curve],
@@ -133,14 +135,23 @@ def evaluate_candidate(workspace: Workspace, request: TrainingRequest, pool: Riv
     return report
 
 
-def register(workspace: Workspace, request: TrainingRequest) -> Version:
-    """Register the candidate with its verdict, whatever that is, and enter the verdict in the ledger."""
+def register(workspace: Workspace, request: TrainingRequest, registrar: Registrar | None = None) -> Version:
+    """Register the candidate with its verdict, whatever that is, and enter the verdict in the ledger.
+
+    Args:
+        workspace: the installation.
+        request: the training.
+        registrar: of the fleet's batch that a segment's candidate belongs to; it is registered without plots.
+    """
     model, table, split = load_split(workspace, request)
     folder, settings = folder_of(workspace, request), workspace.settings
-    version = find_by_training(request.key, request.training_id, settings)
     verdict = read_verdict(workspace, request)
-    if version is None:
-        version = register_version(model, _submission(workspace, request, model, table, split), settings)
+    if registrar is not None:
+        version = registrar.register(_submission(workspace, request, model, table, split))
+    else:
+        version = find_by_training(request.key, request.training_id, settings) or register_version(
+            model, _submission(workspace, request, model, table, split), settings
+        )
     ledger.record(
         Entry(
             key=request.key, kind="verdict", idempotency_key=verdict_name(request),
@@ -219,7 +230,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
     classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
     trials = folder.need_json(TRIALS)["trials"]
     importance = permutation_importance(model.spec, estimator, test, codes[split.test], classes)
-    plots = draw_plots(report, trials, importance, fitted["learning"])
+    plots = draw_plots(report, trials, importance, fitted["learning"]) if request.key.is_pool else {}
     card = render_markdown(model.spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots)
     files = {
         "card.md": card.encode(),

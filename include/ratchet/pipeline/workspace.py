@@ -56,6 +56,10 @@ class RunFolder:
         self._blobs.put(f"{self._prefix}/{name}", content)
         return self._blobs.address(f"{self._prefix}/{name}")
 
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write a result unless there is one; returns whether there was none."""
+        return self._blobs.put_new(f"{self._prefix}/{name}", content)
+
     def get(self, name: str) -> bytes | None:
         """A result, None if that step has not ended yet."""
         return self._blobs.get(f"{self._prefix}/{name}")

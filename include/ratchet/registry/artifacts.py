@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
+from include.ratchet.registry.bundle import locate
 from include.ratchet.settings import Settings
 
 _TIMEOUT_S = 20.0
@@ -29,12 +30,16 @@ def fetch_artifact(slug: str, number: int, path: str, settings: Settings) -> byt
         RegistryUnavailableError: the server cannot be reached or does not answer in order.
     """
     with _open(settings) as http:
-        run = _version(http, slug, number)["run_id"]
-        content = http.get("/get-artifact", params={"run_uuid": run, "path": path})
+        version = _version(http, slug, number)
+        place = locate(_tags(version), path)
+        content = http.get("/get-artifact", params={"run_uuid": version["run_id"], "path": place.artifact})
+        message = f"{slug}@{number} has no file {path}; its training may have been cut off: train it again"
         if content.status_code == httpx.codes.NOT_FOUND:
-            message = f"{slug}@{number} has no file {path}; its training may have been cut off: train it again"
             raise VersionNotFoundError(message)
-        return content.raise_for_status().content
+        try:
+            return place.read(content.raise_for_status().content)
+        except KeyError as error:
+            raise VersionNotFoundError(message) from error
 
 
 def fetch_tags(slug: str, number: int, settings: Settings) -> dict[str, str]:
@@ -45,7 +50,7 @@ def fetch_tags(slug: str, number: int, settings: Settings) -> dict[str, str]:
         RegistryUnavailableError: the server cannot be reached or does not answer in order.
     """
     with _open(settings) as http:
-        return {tag["key"]: tag["value"] for tag in _version(http, slug, number).get("tags", ())}
+        return _tags(_version(http, slug, number))
 
 
 def write_aliases(slug: str, aliases: Mapping[str, int], without: Collection[str], settings: Settings) -> None:
@@ -72,6 +77,10 @@ def _open(settings: Settings) -> Iterator[httpx.Client]:
     except httpx.HTTPError as error:
         message = f"MLflow at {settings.mlflow_url} does not answer in order: {error}; see ./ratchet status"
         raise RegistryUnavailableError(message) from error
+
+
+def _tags(version: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in version.get("tags", ())}
 
 
 def _version(http: httpx.Client, slug: str, number: int) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _metrics(report: EvaluationReport) -> Iterable[tuple[str, ...]]:
 def _comparisons(report: EvaluationReport) -> Iterable[tuple[str, ...]]:
     for one in (*report.baselines, report.pool, report.champion):
         if one is not None:
-            name = f"champion (version {one.version})" if one.version else one.name
+            name = f"{one.name} (version {one.version})" if one.version else one.name
             yield (
                 name,
                 f"{one.metric.value:.4f}",

@@ -44,6 +44,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.fleet import find_entries, read_newest
 from include.ratchet.registry.ledger import Entry, record
 from include.ratchet.registry.lineage import read_environment
+from include.ratchet.registry.submit import Registrar
 from include.ratchet.spec import Model, ModelKey
 from include.ratchet.training.search import search_alone
 
@@ -63,6 +64,7 @@ class _Batch:
     plan: FleetPlan
     model: Model
     pool: Rival | None
+    registrar: Registrar
     shared: Mapping[str, bytes]
     before: Mapping[str, Entry]
     """The newest verdict of each segment."""
@@ -86,7 +88,7 @@ def train_batch(
     Raises:
         OSError: the store or the registry is away; what is done stays done.
     """
-    batch = _open(workspace, request)
+    batch = _open(workspace, request, f"{RESULTS}/{number}.begun")
     results = []
     for segment, part in _parts(batch, number):
         started = time.monotonic()
@@ -97,7 +99,7 @@ def train_batch(
     return results
 
 
-def _open(workspace: Workspace, request: TrainingRequest) -> _Batch:
+def _open(workspace: Workspace, request: TrainingRequest, begun: str) -> _Batch:
     model, folder = workspace.model(request.key.model), folder_of(workspace, request)
     plan = read_plan(workspace, request)
     shared = {name: folder.need(name) for name in (SNAPSHOT, VALIDATION)}
@@ -106,7 +108,8 @@ def _open(workspace: Workspace, request: TrainingRequest) -> _Batch:
     before = read_newest(model.name, "verdict", workspace.settings)
     asked = find_entries(request.segment_answers, workspace.settings).values()
     ordered = sorted(asked, key=lambda entry: entry.id or 0)
-    return _Batch(workspace, request, plan, model, pool, shared, before, ordered)
+    registrar = Registrar(model, request.training_id, workspace.settings, is_retry=not folder.put_new(begun, b"1"))
+    return _Batch(workspace, request, plan, model, pool, registrar, shared, before, ordered)
 
 
 def _parts(batch: _Batch, number: int) -> Iterator[tuple[str, pa.Table]]:
@@ -181,7 +184,7 @@ def _judge(batch: _Batch, request: TrainingRequest, part: pa.Table) -> Entry | K
         found = conclude_search(workspace, request)
     judge.fit(workspace, request, found)
     judge.evaluate_candidate(workspace, request, batch.pool)
-    judge.register(workspace, request)
+    judge.register(workspace, request, batch.registrar)
     return find_entries([judge.verdict_name(request)], workspace.settings)[judge.verdict_name(request)]
 
 
