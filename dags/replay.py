@@ -4,8 +4,9 @@ Recorded requests are **answered again** by the version that answered them, from
 bits must be the same, or `compare` fails. Features are **computed again** from the tables as well, and what differs is
 explained: online features that were older than the request, tables or code that changed since.
 
-The form takes a `request_id`, or an interval of event times `from` and `to`, or both. `with_version` asks another
-version too: which answers would change, and which of the two was better where labels have come.
+The form takes a `request_id`, or an interval of event times `from` and `to`, or both; of a model divided into segments
+also a `segment`. `with_version` asks another version too, of that segment or else of the whole or pooled model: which
+answers would change, and which of the two was better where labels have come.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def build(spec: ModelSpec) -> None:
             "request_id": Param(None, type=["null", "string"], description="Of one request, as its answer says"),
             "from": Param(None, type=["null", "string"], description="First event time: 2013-03-01"),
             "to": Param(None, type=["null", "string"], description="Event time before which they lie: 2013-03-08"),
+            "segment": Param(None, type=["null", "string"], description="Rows of one segment, such as UA"),
             "with_version": Param(None, type=["null", "integer"], minimum=1, description="Another version to ask"),
             "records": Param(None, enum=[None, "requests", "scores"], description="Of the service, or of batches"),
         },

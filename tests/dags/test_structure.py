@@ -34,7 +34,7 @@ def test_replay_runs_only_when_it_is_asked(bag):
     dag = bag.dags["replay_flight_delay"]
     assert edges(dag) == {"replay": {"compare"}, "compare": set()}
     assert dag.schedule is None
-    assert set(dag.params) == {"request_id", "from", "to", "with_version", "records"}
+    assert set(dag.params) == {"request_id", "from", "to", "segment", "with_version", "records"}
 
 
 def test_monitoring_acts_without_waiting_for_a_drawing(bag):

@@ -19,11 +19,20 @@ def replay(
     request_id: Annotated[
         str | None, typer.Argument(metavar="[REQUEST_ID]", help="Of the request, as its answer says.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Whose records. Looked for, if left out.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL[/SEGMENT]",
+            help="Whose records, or those of one of its segments: flight_delay/UA. Looked for, if left out.",
+        ),
+    ] = None,
     first: Annotated[str | None, typer.Option("--from", help="First event time: 2013-03-01.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Event time before which they lie: 2013-03-08.")] = None,
     with_version: Annotated[
-        int | None, typer.Option(min=1, help="Ask this version too, and say which answers would change.")
+        int | None,
+        typer.Option(
+            min=1, help="Ask this version too, of the segment that --model names; and say which answers would change."
+        ),
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Records of batch scoring, not of requests.")] = False,
     as_json: JsonOption = False,
@@ -39,10 +48,14 @@ def replay(
 
     workspace = open_workspace()
     origin: Origin | None = "scores" if batch else None
-    chosen = _choose_model(workspace, model, Selection(request_id, origin=origin) if request_id else None)
+    name, _, segment = (model or "").partition("/")
+    chosen = _choose_model(workspace, name or None, Selection(request_id, origin=origin) if request_id else None)
+    if segment and chosen.spec.segments is None:
+        message = f"found {model}; expected the model's name alone, as {name} is not divided into segments"
+        raise typer.BadParameter(message)
     start, end = (read_instant(chosen.spec, text) if text else None for text in (first, last))
     try:
-        selection = Selection(request_id, start, end, origin)
+        selection = Selection(request_id, start, end, origin, segment or None)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     report = answer_again(workspace, chosen.name, selection, with_version)

@@ -96,4 +96,5 @@ def _selection(spec: ModelSpec, params: Any) -> Selection:
         return read_instant(spec, params[name]) if params.get(name) else None
 
     origin = params.get("records") or None
-    return Selection(params.get("request_id") or None, instant("from"), instant("to"), origin)
+    segment = params.get("segment") or None
+    return Selection(params.get("request_id") or None, instant("from"), instant("to"), origin, segment)

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE
 from include.ratchet.features.definition import define
 from include.ratchet.registry.versions import Version, get_version, load_estimator
 from include.ratchet.settings import Settings
-from include.ratchet.spec import Model, ModelKey
+from include.ratchet.spec import WHOLE, Model, ModelKey
 from include.ratchet.training.fit import predict, score_of, steady
 from include.ratchet.training.frames import features_frame
 
@@ -40,6 +39,7 @@ class AnswerCheck:
 
     Attributes:
         version: number.
+        segment: whose version it is.
         rows: that were answered again.
         identical: of them, how many scores are the same to the bit.
         alone: of the identical ones, those that are so only if the row is predicted alone and not in one batch with
@@ -49,6 +49,7 @@ class AnswerCheck:
     """
 
     version: int
+    segment: str
     rows: int
     identical: int
     alone: int
@@ -66,19 +67,20 @@ class AnswerCheck:
 
 
 class Answerer:
-    """One version of a model, loaded once.
+    """One version of a model, or of one of its segments, loaded once.
 
     Args:
         settings: where the registry is.
         model: whose version.
         number: of the version.
+        segment: whose version.
 
     Raises:
         VersionNotFoundError: there is no such version.
     """
 
-    def __init__(self, settings: Settings, model: Model, number: int) -> None:
-        self.version: Version = get_version(ModelKey(model.name), number, settings)
+    def __init__(self, settings: Settings, model: Model, number: int, segment: str = WHOLE) -> None:
+        self.version: Version = get_version(ModelKey(model.name, segment), number, settings)
         self.estimator = load_estimator(model, self.version, settings)
         self.model = model
 
@@ -130,9 +132,18 @@ def check_answers(settings: Settings, model: Model, rows: pa.Table) -> tuple[Ans
         VersionNotFoundError: a recorded version is not in the registry.
     """
     return tuple(
-        _check(Answerer(settings, model, number), rows.filter(pc.equal(rows["version"], number)))
-        for number in sorted(pc.unique(rows["version"]).to_pylist())
+        _check(Answerer(settings, model, number, segment), rows.take(pa.array(places)))
+        for (segment, number), places in answered_by(rows).items()
     )
+
+
+def answered_by(rows: pa.Table) -> dict[tuple[str, int], npt.NDArray[np.int64]]:
+    """The places of the records that each version of each segment has answered, in the order of their names."""
+    found: dict[tuple[str, int], list[int]] = {}
+    segments, versions = (rows[name].to_pylist() for name in ("segment", "version"))
+    for place, (segment, number) in enumerate(zip(segments, versions, strict=True)):
+        found.setdefault((segment or WHOLE, number), []).append(place)
+    return {name: np.array(places) for name, places in sorted(found.items())}
 
 
 def _check(answerer: Answerer, rows: pa.Table) -> AnswerCheck:
@@ -150,6 +161,7 @@ def _check(answerer: Answerer, rows: pa.Table) -> AnswerCheck:
     other = np.flatnonzero(~identical)
     return AnswerCheck(
         version=answerer.version.number,
+        segment=answerer.version.key.segment,
         rows=rows.num_rows,
         identical=int(identical.sum()),
         alone=alone,

@@ -14,7 +14,7 @@ from include.ratchet.data.records import REQUESTS, RecordTable
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.errors import RecordNotFoundError
 from include.ratchet.settings import Settings
-from include.ratchet.spec import Model, partition_of
+from include.ratchet.spec import WHOLE, Model, partition_of
 
 Origin = Literal["requests", "scores"]
 """Answers of the prediction service, or of batch scoring."""
@@ -24,19 +24,22 @@ _ORDER = [("event_time", "ascending"), ("request_id", "ascending"), ("row", "asc
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records are asked for: a request's, or those of an interval, or a request's within an interval.
+    """Which records are asked for: a request's, or those of an interval, or both; of all segments or of one.
 
     Attributes:
         request_id: of the request; None for all.
         start: first event time; None: since the first record.
         end: event time before which they lie; None: up to the last record.
         origin: which table; None: a request's id is looked for in both, an interval in the requests.
+        segment: of a model divided into segments, whose rows, whichever model answered them; WHOLE: those that the
+            pooled model answered; None: all.
     """
 
     request_id: str | None = None
     start: datetime | None = None
     end: datetime | None = None
     origin: Origin | None = None
+    segment: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what asks for nothing.
@@ -64,6 +67,8 @@ class Selection:
             start = "the first record" if self.start is None else self.start.isoformat()
             end = "the last" if self.end is None else self.end.isoformat()
             parts.append(f"event times from {start} to {end}")
+        if self.segment is not None:
+            parts.append("the pooled model" if self.segment == WHOLE else f"segment {self.segment!r}")
         return ", ".join(parts)
 
 
@@ -107,7 +112,13 @@ def _read(table: RecordTable, model: Model, selection: Selection) -> pa.Table | 
     for field in REQUESTS:
         if field.name not in rows.column_names:
             rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
-    return rows
+    return rows if selection.segment is None else rows.filter(_is_of(rows, selection.segment))
+
+
+def _is_of(rows: pa.Table, segment: str) -> pa.ChunkedArray:
+    """Whether rows are a segment's own; of the pooled model, whether it answered them."""
+    answered, stood_in = (pc.fill_null(pc.equal(rows[name], segment), False) for name in ("segment", "pooled_for"))
+    return pc.or_(answered, stood_in)
 
 
 def _narrow(table: RecordTable, model: Model, selection: Selection) -> list[str]:

@@ -10,6 +10,7 @@ from include.ratchet.replay.answer import AnswerCheck, check_answers
 from include.ratchet.replay.find import Selection, answered, find_records
 from include.ratchet.replay.recompute import FeatureCheck, check_features
 from include.ratchet.replay.whatif import WhatIf, ask_version
+from include.ratchet.spec import WHOLE
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ def replay(workspace: Workspace, name: str, selection: Selection, with_version: 
         workspace: the installation.
         name: of the model.
         selection: which records.
-        with_version: another version to ask as well.
+        with_version: another version to ask as well: of the segment that is selected, otherwise of the whole or
+            pooled model.
 
     Raises:
-        RecordNotFoundError: there is no such record.
+        RecordNotFoundError: there is no such record, or the pooled model, whose version is asked, answered none.
         VersionNotFoundError: a version is not in the registry.
     """
     settings, model = workspace.settings, workspace.model(name)
@@ -85,5 +87,7 @@ def replay(workspace: Workspace, name: str, selection: Selection, with_version: 
         unanswered=records.num_rows - rows.num_rows,
         answers=check_answers(settings, model, rows) if rows.num_rows else (),
         features=check_features(settings, model, rows),
-        what_if=ask_version(settings, model, rows, with_version) if with_version and rows.num_rows else None,
+        what_if=ask_version(settings, model, rows, with_version, selection.segment or WHOLE)
+        if with_version and rows.num_rows
+        else None,
     )

@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from include.ratchet.replay.answer import AnswerCheck
 from include.ratchet.replay.recompute import FeatureCheck
 from include.ratchet.replay.report import ReplayReport
 from include.ratchet.replay.whatif import WhatIf
+from include.ratchet.spec import WHOLE
 
 _WIDTH = 160
 
@@ -45,11 +47,16 @@ def _add(table: Table, *cells: str) -> None:
     table.add_row(*(escape(cell) for cell in cells))
 
 
+def _name(check: AnswerCheck) -> str:
+    """A version's number, after the name of the segment that it belongs to."""
+    return str(check.version) if check.segment == WHOLE else f"{check.segment}@{check.version}"
+
+
 def _answers(report: ReplayReport) -> Table:
     table = _table(f"{report.model}: {report.selection}", "version", "answers", "same bits", "only alone",
                    "largest difference")  # fmt: skip
     for check in report.answers:
-        _add(table, str(check.version), str(check.rows), str(check.identical), str(check.alone or ""),
+        _add(table, _name(check), str(check.rows), str(check.identical), str(check.alone or ""),
              f"{check.largest_difference:.3g}" if not check.is_identical else "")  # fmt: skip
     if report.unanswered:
         _add(table, "none", str(report.unanswered), "", "", "")
@@ -60,7 +67,7 @@ def _scores(report: ReplayReport) -> Table:
     table = _table("answers that differ", "request", "row", "version", "recorded", "again")
     for check in report.answers:
         for one in check.differences:
-            _add(table, one.request_id, str(one.row), str(check.version), repr(one.recorded), repr(one.again))
+            _add(table, one.request_id, str(one.row), _name(check), repr(one.recorded), repr(one.again))
     return table
 
 
@@ -83,7 +90,8 @@ def _features(check: FeatureCheck) -> Iterator[Table]:
 
 
 def _what_if(found: WhatIf) -> Iterator[Table]:
-    table = _table(f"with version {found.version}", "", "")
+    of = "" if found.segment == WHOLE else f" of {found.segment}"
+    table = _table(f"with version {found.version}{of}", "", "")
     _add(table, "answers that change", f"{found.changed} of {found.rows}")
     _add(table, "largest change", f"{found.largest_change:.4g}")
     if found.decided_otherwise is not None:

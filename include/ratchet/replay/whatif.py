@@ -11,14 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE
+from include.ratchet.errors import RecordNotFoundError
 from include.ratchet.evaluation.intervals import Bootstrap, Interval
-from include.ratchet.replay.answer import SHOWN, Answerer, Floats, recorded_features, same_bits
+from include.ratchet.replay.answer import SHOWN, Answerer, Floats, answered_by, recorded_features, same_bits
 from include.ratchet.replay.basis import Versions
 from include.ratchet.replay.payload import read_payloads
 from include.ratchet.replay.recompute import recompute
 from include.ratchet.rollout.labels import read_outcomes
 from include.ratchet.settings import Settings
-from include.ratchet.spec import Model
+from include.ratchet.spec import WHOLE, Model
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.fit import score_of
 from include.ratchet.training.metrics import Weighted, prepare
@@ -60,6 +61,7 @@ class WhatIf:
 
     Attributes:
         version: number of the other one.
+        segment: whose version it is.
         rows: that it answers. Shadow answers, which nobody saw, are left out.
         changed: of them, how many scores are other bits.
         largest_change: of a score.
@@ -70,6 +72,7 @@ class WhatIf:
     """
 
     version: int
+    segment: str
     rows: int
     changed: int
     largest_change: float
@@ -83,22 +86,26 @@ class WhatIf:
         return asdict(self)
 
 
-def ask_version(settings: Settings, model: Model, records: pa.Table, number: int) -> WhatIf:
-    """Answer records with another version.
+def ask_version(settings: Settings, model: Model, records: pa.Table, number: int, segment: str = WHOLE) -> WhatIf:
+    """Answer records with another version: of a model divided into segments, within one of them.
 
     Args:
         settings: where registry and tables are.
         model: whose.
         records: with a score, (n_rows,).
         number: of the other version.
+        segment: whose version it is. A further one of the pooled model answers what the pooled model did.
 
     Raises:
         VersionNotFoundError: there is no such version.
+        RecordNotFoundError: the pooled model answered none of the records.
     """
+    if segment == WHOLE and model.spec.segments is not None:
+        records = _pooled(model, records)
     is_seen = pc.not_equal(records["route"], "shadow")
     seen = records.filter(pc.fill_null(is_seen, True))
     rows = seen if seen.num_rows else records
-    other = Answerer(settings, model, number)
+    other = Answerer(settings, model, number, segment)
     features, origin = _features(settings, model, rows, other)
     is_known, labels = read_outcomes(settings, model, rows).truths.find(rows["key"].combine_chunks())
     classes = _classes(settings, model, rows, other)
@@ -108,6 +115,7 @@ def ask_version(settings: Settings, model: Model, records: pa.Table, number: int
     gap = np.abs(two - one)
     return WhatIf(
         version=number,
+        segment=segment,
         rows=rows.num_rows,
         changed=int(is_other.sum()),
         largest_change=float(np.max(gap, initial=0.0)),
@@ -116,6 +124,18 @@ def ask_version(settings: Settings, model: Model, records: pa.Table, number: int
         answers=tuple(_answer(rows, row, one, two) for row in np.argsort(-gap, kind="stable")[:SHOWN] if is_other[row]),
         metric=_measure(model, labels, before[is_known], after[is_known], classes),
     )
+
+
+def _pooled(model: Model, records: pa.Table) -> pa.Table:
+    """The records that the pooled model answered."""
+    found = records.filter(pc.equal(records["segment"], WHOLE))
+    if not found.num_rows:
+        message = (
+            f"{model.name}: the pooled model answered none of {records.num_rows} records; a version is compared within "
+            f"one segment: name it, such as {model.name}/{records['segment'][0]}"
+        )
+        raise RecordNotFoundError(message)
+    return found
 
 
 def _features(settings: Settings, model: Model, rows: pa.Table, other: Answerer) -> tuple[pa.Table, str]:
@@ -131,9 +151,8 @@ def _predict_before(settings: Settings, model: Model, rows: pa.Table, classes: n
     if classes is None:
         return np.asarray(recorded)
     found = np.zeros((rows.num_rows, len(classes)))
-    for number in pc.unique(rows["version"]).to_pylist():
-        places = np.flatnonzero(rows["version"].to_numpy() == number)
-        answerer = Answerer(settings, model, number)
+    for (segment, number), places in answered_by(rows).items():
+        answerer = Answerer(settings, model, number, segment)
         features = recorded_features(model, rows.take(pa.array(places)), answerer.version.lineage.features)
         found[places] = answerer.predict(features, classes)
     return found
@@ -143,9 +162,8 @@ def _classes(settings: Settings, model: Model, rows: pa.Table, other: Answerer) 
     """Every class that a version knows, sorted; None of other tasks."""
     if model.spec.task != "multiclass":
         return None
-    numbers = pc.unique(rows["version"]).to_pylist()
-    known = [other.estimator.classes_, *(Answerer(settings, model, number).estimator.classes_ for number in numbers)]
-    return np.unique(np.concatenate(known))
+    before = [Answerer(settings, model, number, segment) for segment, number in answered_by(rows)]
+    return np.unique(np.concatenate([one.estimator.classes_ for one in (other, *before)]))
 
 
 def _decided_otherwise(model: Model, before: Floats, after: Floats) -> float | None:

@@ -12,7 +12,7 @@ from include.ratchet.replay import answer
 from include.ratchet.replay.answer import recorded_features, same_bits
 from include.ratchet.replay.recompute import same_values
 from include.ratchet.training.fit import score_of
-from tests.include.ratchet.replay.lived import NAME
+from tests.include.ratchet.replay.lived import KEY, NAME
 
 pytestmark = pytest.mark.filterwarnings("default")  # the life of a model, as in pipeline/test_life.py
 
@@ -52,7 +52,7 @@ def test_feature_without_any_record_is_missing_in_its_type(lived):
 class Moody:
     """Answers depend on how many rows there are."""
 
-    version = SimpleNamespace(number=4, lineage=SimpleNamespace(features=("a",)))
+    version = SimpleNamespace(key=KEY, number=4, lineage=SimpleNamespace(features=("a",)))
 
     def score(self, features):
         return features["a"].to_numpy() + (0.0 if features.num_rows == 1 else 1e-12)

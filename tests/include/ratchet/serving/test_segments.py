@@ -10,6 +10,7 @@ import pytest
 from include.ratchet.data.records import REQUESTS, RecordTable
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.registry.database import engine_of, rollouts
+from include.ratchet.replay.answer import check_answers
 from include.ratchet.serving import deployments
 from include.ratchet.serving.fitted import Fitted
 from include.ratchet.serving.shipping import ship
@@ -64,6 +65,10 @@ def test_rows_are_answered_by_their_own_models_and_recorded_so(serve, divided):
     assert [(one["segment"], one["version"], one["pooled_for"], one["score"]) for one in kept] == [
         (*place, one["score"]) for place, one in zip(shown(found), found, strict=True)
     ]
+    table = RecordTable(divided, get_model(divided.models_dir, MODEL), "requests").read()
+    checks = check_answers(divided, get_model(divided.models_dir, MODEL), table)
+    assert [(one.segment, one.version, one.rows) for one in checks] == [(WHOLE, 2, 3), ("north", 1, 1), ("web", 1, 2)]
+    assert all(one.is_identical for one in checks)
     alone = [ask(served, region)[0]["score"] for region in ("web", "south", None, "north")]
     assert alone[0] != ask(served, "north")[0]["score"] != alone[1]
     counts = served.client.get("/metrics").text
