@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -76,14 +77,17 @@ def auc(positives: Floats, negatives: Floats) -> Floats:
 
 def watch(stream: Stream, spec: ModelSpec) -> Watched:
     """Look at every live day as production does."""
+    return follow_policy(spec, see(stream, spec), stream.world.reference_days)
+
+
+def see(stream: Stream, spec: ModelSpec) -> list[Look]:
+    """The looks at every live day, each with the signals of its own day."""
     world, key = stream.world, ModelKey(spec.name)
     partitions = [partition_of(spec, FIRST + timedelta(days=day)) for day in range(len(stream.rows))]
     reference, numbers = _reference(stream, spec, partitions)
     counts, is_alike = _live_counts(stream, spec.monitoring.window)
     looks: list[Look] = []
-    past: list[PastRequest] = []
-    incident: Incident | None = None
-    cause, opened, window = (), [], spec.monitoring.window
+    window = spec.monitoring.window
     for day in range(world.live_days):
         at = world.reference_days + day
         looks = [_mature(look, numbers, world.reference_days + i, at) for i, look in enumerate(looks)]
@@ -91,6 +95,18 @@ def watch(stream: Stream, spec: ModelSpec) -> Watched:
         chosen = slice(day, day + window)
         look = find_signals(spec, [*looks, newest], reference, (counts[chosen], is_alike[chosen]),
                             partitions[at - window + 1 : at + 1])  # fmt: skip
+        looks.append(look)
+    return looks
+
+
+def follow_policy(spec: ModelSpec, seen: Sequence[Look], reference_days: int) -> Watched:
+    """What the policy makes of looks, day by day."""
+    looks: list[Look] = []
+    past: list[PastRequest] = []
+    incident: Incident | None = None
+    cause: tuple[str, ...] = ()
+    opened: list[int] = []
+    for day, look in enumerate(seen):
         looks.append(look)
         decision = decide(spec.monitoring.policy, looks, past, look.as_of)
         follows = follow(incident, look, decision, spec.monitoring.policy.streak)
@@ -101,7 +117,7 @@ def watch(stream: Stream, spec: ModelSpec) -> Watched:
             if not past:
                 cause = tuple(sorted(decision.cause))
             past.append(PastRequest(look.as_of, 1, decision.cause, True, decision.start or look.start))
-    retrain = (past[0].at.date() - FIRST).days - world.reference_days - 1 if past else None
+    retrain = (past[0].at.date() - FIRST).days - reference_days - 1 if past else None
     return Watched(
         tuple(frozenset(look.kinds) for look in looks), retrain, cause, tuple(opened),
         tuple(tuple(f"{one.kind}:{one.subject}:{one.partitions}" for one in look.fired) for look in looks),

@@ -15,7 +15,13 @@ HEAD = """# Monitoring: false alarms, detection and speed
 
 Other work shared the machine: seconds are of the processor unless they are called wall clock. Intervals: Wilson, 95 %.
 """
-SECTIONS = {"False alarms": "false-alarms", "Detection": "detection", "Speed": "speed"}
+SECTIONS = {
+    "False alarms": "false-alarms",
+    "Detection": "detection",
+    "Speed": "speed",
+    "Fleets": "fleet",
+    "Speed of a fleet": "fleet-speed",
+}
 """Headings, with the command of each."""
 
 
@@ -49,7 +55,7 @@ def write_section(name: str, text: str) -> None:
     parts = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", known, re.DOTALL | re.MULTILINE))
     today, cores = datetime.now(UTC).date(), os.cpu_count()
     command = f".venv/bin/python -m benchmarks.monitoring {SECTIONS[name]}"
-    if name != "Speed":
+    if name in ("False alarms", "Detection"):
         command += " --peers PYTHON"
     parts[name] = f"\nMeasured {today} on {cores} cores: `{command}`\n\n{text.strip()}\n\n"
     body = "\n".join(f"## {one}\n{parts[one].rstrip()}\n" for one in SECTIONS if one in parts)

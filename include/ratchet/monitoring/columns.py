@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from include.ratchet.monitoring import drift
 from include.ratchet.monitoring.binning import Bins
@@ -72,13 +73,15 @@ def find_drift(
         change = drift.test(normal, part.counts, part.seasons, spec.min_rows)
         if not np.isfinite(change.p).any():
             continue
-        has_drifted = drift.discoveries(change.p, spec.drift_alpha) & (change.effect >= spec.effect)
+        level = np.where(change.effect >= spec.effect, drift.adjusted(change.p), np.nan)
+        has_drifted = level <= spec.drift_alpha
         share = float(sum(importance.get(name, 0.0) for name, is_so in zip(window.columns, has_drifted, strict=True)
                           if is_so))  # fmt: skip
         order = np.argsort(-np.nan_to_num(change.effect))
         moved = [f"{window.columns[i]} {change.effect[i]:.2f}" for i in order if has_drifted[i]]
         signals.append(Signal(
-            "drift", "columns", "share of importance", share, spec.weight, float(np.nanmin(change.p)), len(part.counts),
+            "drift", "columns", "share of importance", share, spec.weight,
+            _level_of_weight(level, [importance.get(name, 0.0) for name in window.columns], spec.weight), days,
             share >= spec.weight, f"{len(moved)} columns with {share:.0%} of the importance have drifted"
             + (f" ({', '.join(moved[:5])})" if moved else "") + f" over {len(part.counts)} partition(s)",
         ))  # fmt: skip
@@ -91,14 +94,23 @@ def find_drift(
     return signals, drawn
 
 
+def _level_of_weight(levels: Floats, importance: Sequence[float], weight: float) -> float:
+    """The level from which on columns with so much importance have drifted; 1 if they never do."""
+    order = np.argsort(levels)  # nan comes last
+    enough = np.flatnonzero(np.cumsum(np.asarray(importance)[order]) >= weight - 1e-9)
+    found = levels[order[enough[0]]] if len(enough) else np.nan
+    return float(found) if np.isfinite(found) else 1.0
+
+
 def find_payload_drift(spec: MonitoringSpec, drawn: Mapping[str, Mapping[str, Any]]) -> list[Signal]:
     """Descriptors of payloads that have drifted: no model leans on them, so that each counts by itself."""
+    levels = drift.adjusted(np.array([one["p"] for one in drawn.values()], np.float64))
     return [
         Signal(
-            "quality", name, "stability index", one["effect"], spec.effect, one["p"], 1, one["is_drifted"],
+            "quality", name, "stability index", one["effect"], spec.effect, float(level), 1, one["is_drifted"],
             f"{name}: distributed otherwise than in training (index {one['effect']:.2f})",
         )
-        for name, one in drawn.items()
+        for (name, one), level in zip(drawn.items(), levels, strict=True)
     ]  # fmt: skip
 
 
@@ -161,10 +173,13 @@ def find_faults(
         watched = [("nulls", size - 1)] + ([("unseen values", size - 2)] if bins[name].kind == "category" else [])
         for what, place in watched:
             # More than on any day of the reference.
-            limit = float(limits.shares[position, place]) + spec.max_null_rise
-            share = float(today[position, place])
+            worst = float(limits.shares[position, place])
+            limit, share = worst + spec.max_null_rise, float(today[position, place])
+            # What was never seen may be as frequent as three in all rows (the rule of three).
+            likely = max(worst, min(3 / max(reference[position].sum(), 3), 1.0))
+            p = float(binom.sf(newest[position, place] - 1, rows, likely)) if share > limit else None
             signals.append(Signal(
-                "quality", name, f"share of {what}", share, limit, None, 1, share > limit,
+                "quality", name, f"share of {what}", share, limit, p, 1, share > limit,
                 f"{name}: {share:.0%} {what}, {usual[position, place]:.0%} in the reference",
             ))  # fmt: skip
         if newest[position, : size - 1].sum() < spec.min_rows:

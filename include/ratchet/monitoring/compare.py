@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from include.ratchet.monitoring.profile import Counted, ProfileTable
 from include.ratchet.monitoring.reference import Reference, read_reference
 from include.ratchet.monitoring.service import USUAL, find_service
 from include.ratchet.monitoring.signals import Look, strongest
-from include.ratchet.monitoring.store import read_looks
+from include.ratchet.monitoring.store import read_histories
 from include.ratchet.monitoring.usual import Usual, learn_usual
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of
@@ -23,14 +23,14 @@ from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partitio
 def compare(settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition) -> tuple[Look, ...]:
     """The looks at a partition, with their signals. Those of model keys that were not seen are left out."""
     window = _window(model.spec, partition)
-    found, references = {}, {}
-    for key in keys:
-        looks = read_looks(key, partition.end, _memory(model.spec), settings)
-        if looks and looks[-1].partition == partition.key:
-            found[key] = looks
-            version = looks[-1].version
-            if version is not None:
-                references[key] = _trail(settings, model, read_reference(settings, model, key, version), window)
+    histories = read_histories(model.name, [key.segment for key in keys], partition.end, _memory(model.spec), settings)
+    found = {key: looks for key, looks in histories.items() if looks[-1].partition == partition.key}
+    versions = {key: looks[-1].version for key, looks in found.items()}
+    references = {
+        key: read_reference(settings, model, key, version) for key, version in versions.items() if version is not None
+    }
+    if model.spec.monitoring.reference.kind == "trailing":
+        references = _trail(settings, model, references, window)
     counts = _counts(settings, model, references, window)
     return tuple(
         find_signals(model.spec, looks, references.get(key), counts.get(key), window) for key, looks in found.items()
@@ -110,16 +110,21 @@ def _counts(
     return {key: counted[key.segment] for key in references}
 
 
-def _trail(settings: Settings, model: Model, reference: Reference, window: Sequence[Partition]) -> Reference:
-    """The reference with the days before the window in place of the training's, if the spec wants that."""
-    wanted = model.spec.monitoring.reference
-    if wanted.kind == "training":
-        return reference
-    days = _before(model.spec, window[0], int(wanted.length / model.spec.partition_length))
-    names = [one.key for one in days]
-    bins = {name: reference.bins[name] for name in reference.features.columns}
-    counts, _ = ProfileTable(settings, model.name).counts({reference.key.segment: bins}, names)[reference.key.segment]
-    return replace(reference, features=learn_usual(model.spec, names, bins, counts))
+def _trail(
+    settings: Settings, model: Model, references: Mapping[ModelKey, Reference], window: Sequence[Partition]
+) -> dict[ModelKey, Reference]:
+    """The references with the days before the window in place of the training's."""
+    length = model.spec.monitoring.reference.length
+    names = [one.key for one in _before(model.spec, window[0], int(length / model.spec.partition_length))]
+    bins = {
+        key.segment: {name: reference.bins[name] for name in reference.features.columns}
+        for key, reference in references.items()
+    }
+    counted = ProfileTable(settings, model.name).counts(bins, names)
+    return {
+        key: replace(one, features=learn_usual(model.spec, names, bins[key.segment], counted[key.segment][0]))
+        for key, one in references.items()
+    }
 
 
 def _expected_rows(spec: ModelSpec, reference: Reference, partition: Partition) -> float:

@@ -142,10 +142,15 @@ def test(normal: Normal, window: Floats, seasons: Sequence[int], min_rows: int) 
 
 def discoveries(p: Floats, level: float) -> npt.NDArray[np.bool_]:
     """Which p-values are findings at a false discovery rate (Benjamini and Hochberg 1995); nan never is one."""
+    return adjusted(p) <= level
+
+
+def adjusted(p: Floats) -> Floats:
+    """The false discovery rate from which on each p-value is a finding, (n_p,); nan of nan."""
     known = np.isfinite(p)
-    found = np.zeros(len(p), bool)
+    found = np.full(len(p), np.nan)
     if known.any():
-        found[known] = false_discovery_control(p[known]) <= level
+        found[known] = false_discovery_control(p[known])
     return found
 
 

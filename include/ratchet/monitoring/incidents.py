@@ -12,7 +12,8 @@ from include.ratchet.monitoring.signals import Look
 from include.ratchet.spec import ModelKey
 
 Event = Literal["opened", "changed", "closed", "kept"]
-_GRAVITY = ("none", "alert", "wait", "retrain", "revert", "escalate")
+OWN = "own"
+GRAVITY = ("none", "alert", "wait", "retrain", "revert", "escalate")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Incident:
         partition: that of the last write.
         words: what was found at the last write.
         quiet: looks without a signal since the last one.
+        cause: what it has in common with others of the model, see `causes`.
+        group: name of those that share it: one problem that struck many keys.
+        told: the gravest outcome that people were told of, with others or by itself; empty if none yet.
+        message: how the last write is told: "" not at all, `OWN` by itself, else the title of one message for many.
     """
 
     key: ModelKey
@@ -46,6 +51,10 @@ class Incident:
     partition: str
     words: str
     quiet: int = 0
+    cause: str = ""
+    group: str = ""
+    told: str = ""
+    message: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -67,6 +76,12 @@ class Incident:
             **content, "key": ModelKey(*content["key"]), "opened_at": datetime.fromisoformat(content["opened_at"]),
             "closed_at": datetime.fromisoformat(closed) if closed else None, "kinds": tuple(content["kinds"]),
         })  # fmt: skip
+
+
+def release(before: Incident, partition: str, end: datetime, reason: str) -> Incident:
+    """An open incident of a model key that is not watched any more, closed."""
+    return replace(before, revision=before.revision + 1, event="closed", closed_at=end, words=reason,
+                   partition=partition)  # fmt: skip
 
 
 def follow(before: Incident | None, look: Look, decision: Decision, quiet_looks: int) -> Incident | None:
@@ -97,7 +112,7 @@ def follow(before: Incident | None, look: Look, decision: Decision, quiet_looks:
         return Incident(look.key, number, 1, "opened", look.start, None, kinds, decision.outcome, look.version,
                         look.partition, words)  # fmt: skip
     more = tuple(sorted({*before.kinds, *kinds}))
-    worst = max(before.worst, decision.outcome, key=_GRAVITY.index)
+    worst = max(before.worst, decision.outcome, key=GRAVITY.index)
     if more == before.kinds and worst == before.worst:
         if before.quiet == 0:
             return None

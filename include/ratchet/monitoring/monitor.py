@@ -1,59 +1,37 @@
 """Monitoring a model: which partitions are looked at, by whom asked, and what follows.
 
-    plan -> profile (many) -> compare -> judge -> report -> act
+    plan -> profile (many) -> compare (many) -> judge -> report -> act
 
-Each step takes names and finds what the earlier ones left: profiles in a table, looks in the database.
+Each step takes names and finds what the earlier ones left: profiles in a table, looks in the database. What follows is
+in `act`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
 
 from include.ratchet.data.records import RecordTable
 from include.ratchet.monitoring import store
+from include.ratchet.monitoring.budget import allot, wish_of
 from include.ratchet.monitoring.compare import compare as compare_looks
-from include.ratchet.monitoring.incidents import Incident, follow
+from include.ratchet.monitoring.control import control as control_looks
 from include.ratchet.monitoring.observe import observe, observe_labels, records_of
 from include.ratchet.monitoring.policy import Decision, PastRequest, decide
 from include.ratchet.monitoring.service import USUAL
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.pipeline.workspace import Workspace
-from include.ratchet.registry import ledger
-from include.ratchet.registry.fleet import read_champions
-from include.ratchet.registry.ledger import CHAMPION, Entry
-from include.ratchet.rollout.revert import revert
-from include.ratchet.rollout.transitions import Order
+from include.ratchet.registry.fleet import count_requests, read_champions, request_history
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey, ModelSpec, partition_of
+from include.ratchet.spec.segments import SegmentsSpec
 
 BATCH_KEYS = 200
 """Model keys of one task: a day of so many small ones takes some ten seconds."""
 LOOKS = 60
 """Looks that a policy sees."""
 DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a look led to.
-
-    Attributes:
-        look: at the newest partition.
-        decision: of the policy.
-        incident: as this look wrote it, now or before; None if it changed nothing.
-        done: what was done about it, in words; empty if nothing.
-        request: idempotency key of the retraining request, if one was made.
-    """
-
-    look: Look
-    decision: Decision
-    incident: Incident | None
-    done: str
-    request: str | None = None
 
 
 def keys_of(settings: Settings, model: str) -> tuple[ModelKey, ...]:
@@ -95,8 +73,9 @@ def profile(
     settings, one = workspace.settings, workspace.model(model)
     day, keys = partition_of(one.spec, partition), [ModelKey(model, segment) for segment in segments]
     looks = observe(settings, one, keys, day, as_of, service)
+    earlier = store.read_histories(model, segments, day.start, _late(one.spec), settings)
     late = [
-        look for key in keys for look in store.read_looks(key, day.start, _late(one.spec), settings)
+        look for own in earlier.values() for look in own
         if look.maturity < 1 and look.rows and look.as_of < min(as_of, look.end + one.spec.label.lateness + DAY)
     ]  # fmt: skip
     for name in sorted({look.partition for look in late}):
@@ -114,88 +93,89 @@ def compare(workspace: Workspace, model: str, segments: Sequence[str], partition
     return looks
 
 
+def control(workspace: Workspace, model: str, partition: str) -> int:
+    """Hold the looks of all keys at a partition against one another: what chance explains does not count.
+
+    Returns:
+        Looks of which a signal counts no longer, or again. Of a model without segments there are none.
+    """
+    spec = workspace.model(model).spec
+    if spec.segments is None:
+        return 0
+    before = store.read_looks_at(model, partition_of(spec, partition).start, workspace.settings)
+    after = control_looks(spec.monitoring, before)
+    changed = [new for old, new in zip(before, after, strict=True) if new != old]
+    store.write_looks(changed, workspace.settings)
+    return len(changed)
+
+
+def judge_all(
+    workspace: Workspace, model: str, partition: str, segments: Collection[str] | None = None
+) -> list[tuple[Look, Decision]]:
+    """What the policy makes of the looks up to a partition, of every key that was looked at in it.
+
+    As of the partition's own looks: requests and verdicts of later do not count. Segments share a budget.
+
+    Args:
+        workspace: the installation.
+        model: whose.
+        partition: the newest.
+        segments: of the keys; all that are watched, if they are not named.
+    """
+    spec, settings = workspace.model(model).spec, workspace.settings
+    day = partition_of(spec, partition)
+    wanted = {key.segment for key in keys_of(settings, model)} if segments is None else segments
+    newest = [look for look in store.read_looks_at(model, day.start, settings) if look.key.segment in wanted]
+    # Without a signal nothing follows, whatever was before.
+    moved = [look.key.segment for look in newest if look.kinds]
+    histories = store.read_histories(model, moved, day.end, LOOKS, settings)
+    past = past_requests(model, moved, settings)
+    decisions = {
+        look.key: decide(spec.monitoring.policy, histories.get(look.key, (look,)), past.get(look.key, ()), look.as_of)
+        for look in newest
+    }
+    wanting = [histories[key] for key, one in decisions.items() if one.outcome == "retrain" and not key.is_pool]
+    if spec.segments is not None and wanting:
+        decisions = _share_budget(workspace, spec.segments, decisions, wanting)
+    return [(look, decisions[look.key]) for look in newest]
+
+
 def judge(workspace: Workspace, key: ModelKey, partition: str) -> tuple[Look, Decision] | None:
-    """What the policy makes of the looks up to a partition; None if it was not looked at.
-
-    As of the partition's own look: requests and verdicts of later do not count.
-    """
-    spec = workspace.model(key.model).spec
-    looks = store.read_looks(key, partition_of(spec, partition).end, LOOKS, workspace.settings)
-    if not looks or looks[-1].partition != partition:
-        return None
-    newest = looks[-1]
-    return newest, decide(spec.monitoring.policy, looks, past_requests(key, workspace.settings), newest.as_of)
+    """What the policy makes of the looks of one key up to a partition; None if it was not looked at."""
+    return next(iter(judge_all(workspace, key.model, partition, [key.segment])), None)
 
 
-def act(
-    workspace: Workspace, look: Look, decision: Decision, *, actor: str, report: str = "", is_backfill: bool = False
-) -> Judgement:
-    """Do what was decided, once: write the incident, ask for a retraining, or go back to the previous champion.
-
-    A backfilled look asks for nothing, nor does one that a later look has overtaken.
-    """
-    settings, key = workspace.settings, look.key
-    newest = store.read_looks(key, datetime.max.replace(tzinfo=look.end.tzinfo), 1, settings)
-    if is_backfill or (newest and newest[-1].start > look.start):
-        return Judgement(look, decision, None, "nothing: this is history")
-    known = store.read_incidents(key, settings)
-    quiet = workspace.model(key.model).spec.monitoring.policy.streak
-    incident = follow(known[-1] if known else None, look, decision, quiet)
-    if incident is not None:
-        store.write_incident(incident, settings)
-    elif known and known[-1].partition == look.partition:
-        # This look wrote it before and may have been cut off before it could say so.
-        incident = known[-1]
-    if decision.outcome == "retrain":
-        request = _request(workspace, look, decision, actor, report)
-        ledger.record(request, settings)
-        return Judgement(look, decision, incident, "a retraining was asked for", request.idempotency_key)
-    if decision.outcome == "revert":
-        return Judgement(look, decision, incident, _go_back(workspace, look, decision, actor))
-    return Judgement(look, decision, incident, "")
-
-
-def past_requests(key: ModelKey, settings: Settings) -> list[PastRequest]:
-    """Retrainings that were asked for, by whomever, oldest first."""
-    rows = ledger.history(key, settings)
-    answered = ledger.answered_requests(rows)
-    return [
-        PastRequest(
+def past_requests(model: str, segments: Sequence[str], settings: Settings) -> dict[ModelKey, list[PastRequest]]:
+    """Retrainings of some segments that were asked for, by whomever, oldest first."""
+    rows, answered = request_history(model, segments, settings)
+    found: dict[ModelKey, list[PastRequest]] = {}
+    for row in rows:
+        window = row.details.get("window")
+        found.setdefault(row.key, []).append(PastRequest(
             at=row.as_of or row.recorded_at,
             version=row.version,
             cause=frozenset(row.details.get("cause", ())),
             is_open=row.idempotency_key not in answered,
-            start=datetime.fromisoformat(row.details["window"][0]) if row.details.get("window") else row.recorded_at,
-        )
-        for row in rows if row.kind == "request"
-    ]  # fmt: skip
+            start=datetime.fromisoformat(window[0]) if window else row.recorded_at,
+        ))  # fmt: skip
+    return found
 
 
-def _request(workspace: Workspace, look: Look, decision: Decision, actor: str, report: str) -> Entry:
-    start, cause = decision.start or look.start, "+".join(sorted(decision.cause))
-    details: dict[str, Any] = {
-        "window": [start.isoformat(), look.end.isoformat()], "cause": sorted(decision.cause),
-        "signals": [signal.words for signal in look.fired if signal.kind in decision.cause], "report": report,
-    }  # fmt: skip
-    return Entry(
-        key=look.key, kind="request", actor=actor, reason=decision.reason, recorded_at=workspace.clock(),
-        idempotency_key=f"request:{look.key.slug}:{start:%Y%m%dT%H%M}:{cause}:{look.version}:{decision.attempt}",
-        version=look.version, as_of=look.as_of, details=details,
-    )  # fmt: skip
+def _share_budget(
+    workspace: Workspace, segments: SegmentsSpec, decisions: dict[ModelKey, Decision],
+    wanting: Sequence[Sequence[Look]],
+) -> dict[ModelKey, Decision]:  # fmt: skip
+    """The decisions, as far as the day's budget of all segments reaches."""
+    from include.ratchet.pipeline.fleet.plan import read_costs
 
-
-def _go_back(workspace: Workspace, look: Look, decision: Decision, actor: str) -> str:
-    """Bring the previous champion back, if the one that was watched is still the champion."""
-    from include.ratchet.errors import NothingToRevertError
-
-    state = ledger.read_aliases(look.key, workspace.settings).get(CHAMPION)
-    if state is None or state.version != look.version:
-        return "nothing: the champion has changed since"
-    order = Order(actor, decision.reason, workspace.clock(), once=f"monitor/{look.key.slug}/{look.partition}")
-    try:
-        return revert(workspace.settings, look.key, order).words
-    except NothingToRevertError as error:
-        return f"nothing: {error}"
+    newest = wanting[0][-1]
+    model = workspace.model(newest.key.model)
+    local = max(looks[-1].as_of for looks in wanting).astimezone(model.spec.zone)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    spent = count_requests(model.name, midnight, midnight + DAY, workspace.settings)
+    costs = read_costs(workspace, model)
+    wishes = [wish_of(model.spec, looks, costs) for looks in wanting]
+    return allot(decisions, wishes, segments.budget, spent)
 
 
 def _late(spec: ModelSpec) -> int:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -22,8 +23,8 @@ from include.ratchet.monitoring.quality import inspect, read_payloads, sample
 from include.ratchet.monitoring.reference import SCORE, Reference, describe, groups_of, read_reference
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.monitoring.store import write_looks
-from include.ratchet.registry import ledger
-from include.ratchet.registry.ledger import CHAMPION
+from include.ratchet.registry.fleet import read_champions
+from include.ratchet.registry.ledger import AliasState
 from include.ratchet.rollout.labels import read_outcomes, said_probabilities
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, Partition
@@ -31,6 +32,9 @@ from include.ratchet.training.metrics import Floats
 
 _BASE = ("request_id", "row", "segment", "key", "event_time", "received_at", "latency_ms", "version", "route", "score",
          "output", "error", "is_stale", "payload")  # fmt: skip
+_UNIT = ("request_id", "row", "key", "event_time", "received_at")
+"""Columns by which outcomes are found."""
+_PLACE, _UNHELPFUL = "_place", "_is_unhelpful"
 _ROWS = 300_000
 """Held at once: of fifty features some 250 MB."""
 _ANSWERED = ("champion", "batch")
@@ -80,16 +84,18 @@ def observe_labels(
     settings: Settings, model: Model, looks: Sequence[Look], partition: Partition, as_of: datetime
 ) -> tuple[Look, ...]:
     """Looks at a partition with what labels that have come since then say of it; its profiles stay as they are."""
-    found = []
-    for part in _parts(settings, model, [look.key for look in looks], partition):
-        rows = _read(settings, model, part, partition, with_features=False)
-        for look in (look for look in looks if look.key in part):
-            own = _of(rows, look.key, part)
+    found, by_key = [], {look.key: look for look in looks}
+    for part in _parts(settings, model, list(by_key), partition):
+        rows, labels = _read_labels(
+            settings, model, _read(settings, model, part, partition, with_features=False), as_of
+        )
+        for key, own in _split(rows, part):
+            look = by_key[key]
             if look.version is None or not own.num_rows:
                 found.append(replace(look, as_of=as_of))
                 continue
-            reference = read_reference(settings, model, look.key, look.version)
-            maturity, outcomes = _outcomes(settings, model, reference, own, as_of)
+            reference = read_reference(settings, model, key, look.version)
+            maturity, outcomes = _outcomes(model, reference, own, labels)
             told = {name: one for name, one in look.numbers.items() if not name.startswith(("slice.", "fairness."))}
             found.append(replace(look, as_of=as_of, maturity=maturity, numbers={**told, **outcomes}))
     return tuple(found)
@@ -99,12 +105,15 @@ def _observe(
     settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
 ) -> tuple[list[Look], dict[tuple[str, str], dict[str, ColumnProfile]]]:
     """Looks at some model keys, and the profiles of their columns by segment and partition."""
-    rows = _read(settings, model, keys, partition)
+    rows, labels = _read_labels(settings, model, _read(settings, model, keys, partition), as_of)
+    champions: Mapping[str, AliasState] | None = None
     profiles: dict[tuple[str, str], dict[str, ColumnProfile]] = {}
     looks = []
-    for key in keys:
-        own = _of(rows, key, keys)
-        version = _champion(settings, key, own)
+    for key, own in _split(rows, keys):
+        version = _answered_by(own)
+        if version is None:
+            champions = read_champions(model.name, settings) if champions is None else champions
+            version = champions[key.segment].version if key.segment in champions else None
         empty = Look(key, partition.key, partition.start, partition.end, as_of, version, own.num_rows, 0.0,
                      frozenset(), (), {"volume": float(own.num_rows)})  # fmt: skip
         if version is None or not own.num_rows:
@@ -114,7 +123,7 @@ def _observe(
         payloads = read_payloads(own["payload"].take(pa.array(sample(own.num_rows))).to_pylist())
         columns, numbers = _profile(model, reference, own, payloads)
         profiles[key.segment, partition.key] = columns
-        maturity, outcomes = _outcomes(settings, model, reference, own, as_of)
+        maturity, outcomes = _outcomes(model, reference, own, labels)
         told = {**numbers, **_service(own), **inspect(model.spec, payloads), **outcomes}
         looks.append(replace(empty, maturity=maturity, numbers=told))
     return looks, profiles
@@ -140,9 +149,29 @@ def _parts(
     yield part
 
 
-def _of(rows: pa.Table, key: ModelKey, keys: Sequence[ModelKey]) -> pa.Table:
-    """The rows of one of several model keys."""
-    return rows.filter(pc.equal(rows["segment"], key.segment)) if len(keys) > 1 else rows
+def _split(rows: pa.Table, keys: Sequence[ModelKey]) -> Iterator[tuple[ModelKey, pa.Table]]:
+    """Each model key with its rows, in their order."""
+    if len(keys) == 1:
+        yield keys[0], rows
+        return
+    segments = pa.array([key.segment for key in keys], pa.string())
+    codes = pc.index_in(rows["segment"].combine_chunks(), value_set=segments).to_numpy(zero_copy_only=False)
+    sorted_rows = rows.take(pa.array(np.argsort(codes, kind="stable"))).combine_chunks()
+    counts = np.bincount(codes.astype(np.int64), minlength=len(keys))
+    for key, end, count in zip(keys, np.cumsum(counts), counts, strict=True):
+        yield key, sorted_rows.slice(end - count, count)
+
+
+def _read_labels(
+    settings: Settings, model: Model, rows: pa.Table, as_of: datetime
+) -> tuple[pa.Table, npt.NDArray[Any]]:  # fmt: skip
+    """The rows with where each one's label lies (`_PLACE`) and whether it was said not to help, and the labels."""
+    if not rows.num_rows:
+        return rows, np.zeros(0)
+    outcomes = read_outcomes(settings, model, rows.select(_UNIT), as_of)
+    keys = rows["key"].combine_chunks()
+    rows = rows.append_column(_PLACE, outcomes.labels.locate(keys))
+    return rows.append_column(_UNHELPFUL, pc.is_in(keys, value_set=outcomes.unhelpful)), outcomes.labels.values
 
 
 def _read(
@@ -166,13 +195,10 @@ def _choose(rows: pa.Table, mask: Any) -> pa.Table:
     return rows if pc.all(pc.fill_null(mask, False), min_count=0).as_py() else rows.filter(mask)
 
 
-def _champion(settings: Settings, key: ModelKey, rows: pa.Table) -> int | None:
-    """The version that was the champion on these rows, as they themselves say; without any, the present one."""
+def _answered_by(rows: pa.Table) -> int | None:
+    """The version that was the champion on these rows, as they themselves say; None if none says so."""
     answered = rows["version"].filter(pc.is_in(rows["route"], pa.array(_ANSWERED)))
-    if len(answered) > answered.null_count:
-        return int(pc.mode(answered)[0]["mode"].as_py())
-    state = ledger.read_aliases(key, settings).get(CHAMPION)
-    return state.version if state else None
+    return int(pc.mode(answered)[0]["mode"].as_py()) if len(answered) > answered.null_count else None
 
 
 def _profile(
@@ -220,7 +246,7 @@ def _service(rows: pa.Table) -> dict[str, float]:
 
 
 def _outcomes(
-    settings: Settings, model: Model, reference: Reference, rows: pa.Table, as_of: datetime
+    model: Model, reference: Reference, rows: pa.Table, values: npt.NDArray[Any]
 ) -> tuple[float, dict[str, float]]:
     """Share of labels that have come, and what the champion's answers were worth; each key counts once."""
     spec = model.spec
@@ -238,8 +264,8 @@ def _outcomes(
     rows = rows.take(pa.array(np.sort(first)))
     scores, is_whole = _scores(reference, rows)
     rows = rows.filter(pa.array(is_whole))
-    outcomes = read_outcomes(settings, model, rows, as_of)
-    is_known, labels = outcomes.labels.find(rows["key"].combine_chunks())
+    places = rows[_PLACE].combine_chunks()
+    is_known, labels = pc.is_valid(places).to_numpy(zero_copy_only=False), values[pc.drop_null(places).to_numpy()]
     if spec.task == "multiclass":
         place = {name: position for position, name in enumerate(reference.classes)}
         codes = np.array([place.get(str(one), -1) for one in labels], np.int64)
@@ -252,7 +278,7 @@ def _outcomes(
         "labelled": float(len(labels)), "metric": measure(spec, labels, known),
         "estimate": expect(spec, scores, reference.calibration),
         "label": float(labels.mean()) if len(labels) and spec.task != "multiclass" else float("nan"),
-        "unhelpful_share": len(outcomes.unhelpful) / rows.num_rows,
+        "unhelpful_share": (pc.sum(rows[_UNHELPFUL]).as_py() or 0) / rows.num_rows,
         **measure_groups(spec, known_groups, labels, known),
     }  # fmt: skip
     return len(labels) / rows.num_rows, {name: value for name, value in numbers.items() if np.isfinite(value)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from include.ratchet.monitoring import levels
-from include.ratchet.monitoring.drift import discoveries
+from include.ratchet.monitoring.drift import adjusted
 from include.ratchet.monitoring.levels import Floats, Shift
 from include.ratchet.monitoring.outcomes import is_worse
 from include.ratchet.monitoring.signals import Look, Signal
@@ -138,9 +138,9 @@ def _group_signals(spec: ModelSpec, series: _Series, days: Sequence[int]) -> lis
         if shift is None:
             continue
         worse = is_worse(spec) if kind == "slice" else 1.0
-        p = shift.p_above if worse > 0 else shift.p_below
+        p = adjusted(shift.p_above if worse > 0 else shift.p_below)
         fall = worse * (shift.found - shift.expected)
-        is_fired = discoveries(p, spec.monitoring.alpha) & (fall >= drop)
+        is_fired = (p <= spec.monitoring.alpha) & (fall >= drop)
         signals += [
             Signal(
                 "slice" if kind == "slice" else "fairness", name.partition(".")[2],

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from include.ratchet.data.tables import PARTITION_COLUMN, Table, read_partitions, retry_commits
 from include.ratchet.monitoring.binning import Bins, Counts, is_text, to_numbers
@@ -170,9 +171,14 @@ class ProfileTable(Table):
         """
         delta = self.open()
         found = {segment: _nothing(len(partitions), columns) for segment, columns in bins.items()}
-        if delta is None or not partitions:
+        if delta is None or not partitions or not bins:
             return found
-        rows = read_partitions(delta, partitions, [*_PLACE, "counts", "hashes"])
+        rows = read_partitions(
+            delta,
+            partitions,
+            [*_PLACE, "counts", "hashes"],
+            pads.field("segment").isin(pa.array(list(bins), pa.string())),
+        )
         place = {
             (segment, name, one.id): position
             for segment, columns in bins.items() for position, (name, one) in enumerate(columns.items())

@@ -131,7 +131,7 @@ def read_reference(settings: Settings, model: Model, key: ModelKey, version: int
     return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=256)
 def _load(content: bytes) -> Reference | None:
     return Reference.from_bytes(content)
 

@@ -22,10 +22,12 @@ class Signal:
         statistic: what was measured.
         value: of the statistic.
         threshold: from which on it counts.
-        p: chance of such a value while nothing changes; None where none was tested.
+        p: chance of such a value while nothing changes, for as many columns or slices as were tested: the smallest
+            level at which it counts. None where none was tested.
         partitions: of the window.
         is_fired: whether it counts.
         words: the same in a sentence.
+        is_chance: whether it would count of one model, and does not of one of so many (`control`).
     """
 
     kind: SignalKind
@@ -37,6 +39,7 @@ class Signal:
     partitions: int
     is_fired: bool
     words: str
+    is_chance: bool = False
 
 
 @dataclass(frozen=True)

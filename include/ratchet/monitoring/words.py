@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.ratchet.alerts.messages import Message, incident_message
-from include.ratchet.monitoring.incidents import Incident
+from include.ratchet.alerts.messages import Message, fleet_message, incident_message
+from include.ratchet.monitoring.act import Judgement
+from include.ratchet.monitoring.incidents import GRAVITY, OWN, Incident
 from include.ratchet.monitoring.policy import Decision
-from include.ratchet.monitoring.signals import Look
-from include.ratchet.spec import ModelSpec
+from include.ratchet.monitoring.signals import Look, Signal
+from include.ratchet.spec import ModelKey, ModelSpec
 
 _OUTCOMES = {
     "alert": "somebody should look", "wait": "a retraining is wanted and has to wait",
@@ -31,6 +32,62 @@ def describe(
         spec, incident.key, incident.number, incident.revision, title, words, facts_of(look), targets,
         is_grave=incident.worst in ("escalate", "revert") and incident.event != "closed",
     )  # fmt: skip
+
+
+def announce(
+    spec: ModelSpec, partition: str, judged: Sequence[Judgement], gone: Sequence[Incident], targets: Mapping[str, str]
+) -> list[Message]:  # fmt: skip
+    """The messages of what one run wrote: one of each incident that is told by itself, one of each group.
+
+    Args:
+        spec: of the model.
+        partition: that was looked at.
+        judged: what each look led to.
+        gone: incidents of keys that are watched no more.
+        targets: where to look, by name.
+    """
+    looked = {one.look.key: one for one in judged}
+    told = [one.incident for one in judged if one.incident is not None and one.incident.message]
+    told += [one for one in gone if one.message]
+    messages = [_describe_own(spec, one, looked.get(one.key), targets) for one in told if one.message == OWN]
+    for title in sorted({one.message for one in told} - {OWN}):
+        members = [one for one in told if one.message == title]
+        messages.append(_describe_group(spec, partition, title, members, looked, targets))
+    return messages
+
+
+def _describe_own(
+    spec: ModelSpec, incident: Incident, found: Judgement | None, targets: Mapping[str, str]
+) -> Message:  # fmt: skip
+    if found is not None:
+        return describe(spec, incident, found.look, found.decision, targets)
+    title = f"incident {incident.number} {incident.event}: {', '.join(incident.kinds)}"
+    return incident_message(
+        spec, incident.key, incident.number, incident.revision, title, incident.words,
+        {"partition": incident.partition}, targets, is_grave=False,
+    )  # fmt: skip
+
+
+def _describe_group(
+    spec: ModelSpec, partition: str, title: str, members: Sequence[Incident], looked: Mapping[ModelKey, Judgement],
+    targets: Mapping[str, str],
+) -> Message:  # fmt: skip
+    """One message of many keys, those with the strongest signals first."""
+    strength = {key: max((_strength(signal) for signal in one.look.fired), default=0.0) for key, one in looked.items()}
+    ordered = sorted(members, key=lambda one: (-strength.get(one.key, 0.0), one.key))
+    groups: dict[str, list[tuple[ModelKey, str]]] = {}
+    for outcome in sorted({one.worst for one in members}, key=GRAVITY.index, reverse=True):
+        alike = [one for one in ordered if one.worst == outcome]
+        is_over = members[0].event == "closed"
+        heading = f"{'the last of them' if is_over else _OUTCOMES[outcome]}: {len(alike)}"
+        groups.setdefault(heading, []).extend((one.key, one.words) for one in alike)
+    name = f"incidents:{partition}:{title.rpartition(': ')[0]}:{members[0].event}"
+    is_grave = members[0].event != "closed" and any(one.worst in ("escalate", "revert") for one in members)
+    return fleet_message(spec, name, title, groups, targets, is_grave=is_grave)
+
+
+def _strength(signal: Signal) -> float:
+    return abs(signal.value) / (abs(signal.threshold) or 1.0)
 
 
 def facts_of(look: Look) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from include.ratchet.orchestration.requests import run_kind
 from include.ratchet.orchestration.steps import open_workspace
 
 if TYPE_CHECKING:
-    from include.ratchet.monitoring.monitor import Judgement
     from include.ratchet.pipeline.workspace import Workspace
     from include.ratchet.spec import ModelSpec
 
@@ -89,36 +89,45 @@ def compare(model: str, batch: Json) -> Json:
     return batch
 
 
-def judge(model: str, batches: Json | Sequence[Json]) -> list[Json]:
-    """What the policy makes of every look: nothing, an alert, a retraining, a revert, or a call for people."""
+def judge(model: str, batches: Json | Sequence[Json]) -> Json:
+    """What the policy makes of every look: nothing, an alert, a retraining, a revert, or a call for people.
+
+    Of many model keys, first which of their signals count: a thousand have a thousand times the chance alarms of one.
+    """
     from include.ratchet.monitoring import monitor
-    from include.ratchet.spec import ModelKey
+    from include.ratchet.monitoring.incidents import GRAVITY
 
-    workspace, found = open_workspace(), []
-    for batch in [batches] if isinstance(batches, dict) else batches:
-        partition = batch["looks"][-1]["partition"]
-        for segment in batch["segments"]:
-            judged = monitor.judge(workspace, ModelKey(model, segment), partition)
-            if judged is None:
-                continue
-            look, decision = judged
-            _log.info("%s %s: %s: %s", look.key, partition, decision.outcome, decision.reason)
-            found.append({"segment": segment, "partition": partition, "outcome": decision.outcome,
-                          "reason": decision.reason, "signals": [one.words for one in look.fired]})  # fmt: skip
-    return found
+    workspace, whole = open_workspace(), [batches] if isinstance(batches, dict) else list(batches)
+    partitions = [look["partition"] for look in whole[0]["looks"]]
+    for partition in partitions:
+        changed = monitor.control(workspace, model, partition)
+        _log.info("%s %s: in %d looks chance explains what fired", model, partition, changed)
+    judged = monitor.judge_all(workspace, model, partitions[-1])
+    moved = [(look, decision) for look, decision in judged if decision.outcome != "none"]
+    moved.sort(key=lambda one: -GRAVITY.index(one[1].outcome))
+    for look, decision in moved:
+        _log.info("%s %s: %s: %s", look.key, look.partition, decision.outcome, decision.reason)
+    named = [
+        {"segment": look.key.segment, "outcome": decision.outcome, "reason": decision.reason}
+        for look, decision in moved[:SHOWN]
+    ]
+    return {"partition": partitions[-1], "counts": dict(Counter(one.outcome for _, one in judged)), "keys": named}
 
 
-def report(model: str, judged: Sequence[Json]) -> list[str]:
+SHOWN = 100
+"""Model keys that an XCom names, the gravest first; the database has all."""
+
+
+def report(model: str, judged: Json) -> list[str]:
     """Draw Evidently's report of what moved, the gravest first; skipped while nothing did."""
     from include.ratchet.monitoring import store
     from include.ratchet.monitoring.report import draw_report
     from include.ratchet.spec import ModelKey
 
     workspace = open_workspace()
-    moved = [one for one in judged if one["signals"]][:REPORTS]
     drawn = []
-    for one in moved:
-        look = store.read_look(ModelKey(model, one["segment"]), one["partition"], workspace.settings)
+    for one in judged["keys"][:REPORTS]:
+        look = store.read_look(ModelKey(model, one["segment"]), judged["partition"], workspace.settings)
         if look is not None and draw_report(workspace.settings, workspace.model(model), look) is not None:
             link_drift(look.key, look.partition, workspace.settings)
             drawn.append(one["segment"])
@@ -132,49 +141,35 @@ REPORTS = 5
 """Of one run; the others can be drawn from the command line."""
 
 
-def act(model: str, judged: Sequence[Json]) -> Iterator[Metadata]:
+def act(model: str, judged: Json) -> Iterator[Metadata]:
     """Open, change and close incidents, ask for a retraining in the ledger, or go back; say each thing once.
 
     A retraining request wakes the training DAG by an event that only says "look". Skipped if none was made. A
-    backfilled look asks for nothing.
+    backfilled look asks for nothing. One problem of many model keys is one message.
     """
-    from include.ratchet.monitoring import monitor
-    from include.ratchet.spec import ModelKey
-
-    workspace, run = open_workspace(), get_current_context()["dag_run"]
-    kind = run_kind(run)
-    requests = []
-    for one in judged:
-        found = monitor.judge(workspace, ModelKey(model, one["segment"]), one["partition"])
-        if found is None:
-            continue
-        done = monitor.act(workspace, *found, actor=f"{run.dag_id} ({kind} run)", is_backfill=kind == "backfill",
-                           report=_address(workspace, run))  # fmt: skip
-        _tell(workspace, done)
-        if done.request:
-            requests.append(done.request)
-    if not requests:
-        message = "no retraining was asked for"
-        raise AirflowSkipException(message)
-    link_training(model, workspace.settings)
-    yield Metadata(retraining_asset(model), extra={"requests": requests[:100]})
-
-
-def _tell(workspace: Workspace, done: Judgement) -> None:
-    """Say that an incident has opened, changed or closed, once."""
     from include.ratchet.alerts.outbox import tell
-    from include.ratchet.monitoring.words import describe
+    from include.ratchet.monitoring.act import act_all
+    from include.ratchet.monitoring.monitor import judge_all
+    from include.ratchet.monitoring.words import announce
     from include.ratchet.orchestration.notify import SlackSender
 
-    incident = done.incident
-    if done.done:
-        _log.info("%s: %s", done.look.key, done.done)
-    if incident is None or incident.event == "kept":
-        return
-    spec = workspace.model(done.look.key.model).spec
-    targets = {"run": _address(workspace, get_current_context()["dag_run"])}
-    message = describe(spec, incident, done.look, done.decision, targets)
-    _log.info("alert: %s", tell(message, SlackSender(spec), workspace.settings, workspace.clock()))
+    workspace, run = open_workspace(), get_current_context()["dag_run"]
+    kind, address, spec = run_kind(run), _address(workspace, run), workspace.model(model).spec
+    done, gone = act_all(
+        workspace, model, judged["partition"], judge_all(workspace, model, judged["partition"]),
+        actor=f"{run.dag_id} ({kind} run)", is_backfill=kind == "backfill", report=address,
+    )  # fmt: skip
+    for one in done:
+        if one.done:
+            _log.info("%s: %s", one.look.key, one.done)
+    for message in announce(spec, judged["partition"], done, gone, {"run": address}):
+        _log.info("alert: %s", tell(message, SlackSender(spec), workspace.settings, workspace.clock()))
+    requests = [one.request for one in done if one.request]
+    if not requests:
+        nothing = "no retraining was asked for"
+        raise AirflowSkipException(nothing)
+    link_training(model, workspace.settings)
+    yield Metadata(retraining_asset(model), extra={"requests": requests[:SHOWN], "count": len(requests)})
 
 
 def _address(workspace: Workspace, run: Any) -> str:

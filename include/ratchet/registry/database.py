@@ -100,6 +100,7 @@ looks = Table(
     Column("rows", Integer, nullable=False),
     Column("content", JSON, nullable=False),
     Index("looks_by_model_key", "model", "segment", "started_at"),
+    Index("looks_by_start", "model", "started_at"),
 )
 """What monitoring saw of each partition of a model key: its numbers, and the signals that they gave."""
 

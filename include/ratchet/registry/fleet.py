@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +27,7 @@ from include.ratchet.registry.ledger import (
     state_of,
 )
 from include.ratchet.settings import Settings
+from include.ratchet.spec import WHOLE
 
 _CHUNK = 500
 """Keys of one query."""
@@ -77,6 +79,38 @@ def pending_requests(model: str, settings: Settings) -> tuple[Entry, ...]:
         )
         answered = answered_requests([entry_of(row) for row in connection.execute(later).mappings()])
     return tuple(one for one in requests if one.idempotency_key not in answered)
+
+
+def request_history(model: str, segments: Sequence[str], settings: Settings) -> tuple[list[Entry], set[str]]:
+    """Every request to retrain some segments of a model, oldest first, and the keys of those that were answered."""
+    requests: list[Entry] = []
+    answered: set[str] = set()
+    with engine_of(settings.database_url).connect() as connection:
+        for start in range(0, len(segments), _CHUNK):
+            own = [ledger.c.model == model, ledger.c.segment.in_(segments[start : start + _CHUNK])]
+            asked = select(ledger).where(*own, ledger.c.kind == "request")
+            found = [entry_of(row) for row in connection.execute(asked).mappings()]
+            if not found:
+                continue
+            requests += found
+            # Of verdicts, which are many and long, only what they answer, and only if they do.
+            answers = ledger.c.details["answers"]
+            rows = select(answers).where(
+                *own, ledger.c.kind.in_(("verdict", "segment")), answers.as_string() != "[]",
+                ledger.c.id > min(one.id or 0 for one in found),
+            )  # fmt: skip
+            answered |= {key for keys in connection.execute(rows).scalars() for key in keys or ()}
+    return sorted(requests, key=lambda one: one.id or 0), answered
+
+
+def count_requests(model: str, start: datetime, end: datetime, settings: Settings) -> int:
+    """Requests to retrain segments of a model, not the pooled one, as of an instant in `[start, end)`."""
+    query = select(func.count()).where(
+        ledger.c.model == model, ledger.c.kind == "request", ledger.c.segment != WHOLE,
+        ledger.c.as_of >= start.astimezone(UTC), ledger.c.as_of < end.astimezone(UTC),
+    )  # fmt: skip
+    with engine_of(settings.database_url).connect() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def move_champions(moves: Sequence[tuple[Entry, int | None]], settings: Settings) -> None:
