@@ -10,15 +10,21 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
 
-def follow(key: ModelKey, aliases: Mapping[str, AliasState], settings: Settings) -> None:
+def follow(key: ModelKey, aliases: Mapping[str, AliasState], settings: Settings, *, is_first: bool = False) -> None:
     """Make MLflow's aliases say what the database says.
+
+    Args:
+        key: whose.
+        aliases: what the database says.
+        settings: where MLflow is.
+        is_first: whether the key had none before, so that none goes away.
 
     Raises:
         RegistryUnavailableError: its server cannot be told. What the database says stands all the same, and the next
             move of the model makes up for it.
     """
     wanted = {alias: state.version for alias, state in aliases.items()}
-    gone = {CHAMPION, PREVIOUS, CHALLENGER} - wanted.keys()  # the aliases that may go away
+    gone = set() if is_first else {CHAMPION, PREVIOUS, CHALLENGER} - wanted.keys()
     if settings.mlflow_url.startswith("http"):
         write_aliases(key.slug, wanted, gone, settings)
         return

@@ -72,7 +72,10 @@ def _open(settings: Settings) -> Iterator[httpx.Client]:
         message = f"the registry is {settings.mlflow_url.split(':')[0]}, expected a server; start one with ./ratchet up"
         raise RegistryUnavailableError(message)
     try:
-        with httpx.Client(base_url=settings.mlflow_url, timeout=_TIMEOUT_S, auth=settings.mlflow_login) as http:
+        # Reading the machine's certificates takes longer than a call.
+        verify = settings.mlflow_url.startswith("https")
+        with httpx.Client(base_url=settings.mlflow_url, timeout=_TIMEOUT_S, auth=settings.mlflow_login,
+                          verify=verify) as http:  # fmt: skip
             yield http
     except httpx.HTTPError as error:
         message = f"MLflow at {settings.mlflow_url} does not answer in order: {error}; see ./ratchet status"

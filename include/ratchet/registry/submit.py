@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -85,14 +85,18 @@ class Registrar:
         model: whose segments.
         training_id: of the training.
         settings: where MLflow is.
+        known: segments that have a version already.
         is_retry: whether an earlier attempt may have left something.
     """
 
-    def __init__(self, model: Model, training_id: str, settings: Settings, *, is_retry: bool) -> None:
+    def __init__(
+        self, model: Model, training_id: str, settings: Settings, *, known: Collection[str], is_retry: bool
+    ) -> None:  # fmt: skip
         self._model, self._settings = model, settings
         self._client = client_of(settings)
         self._experiment = _open_experiment(self._client, model.name, settings)
         self._training = training_id.replace("'", "")
+        self._known = known
         self._versions: dict[str, Any] = {}
         self._runs: dict[str, str] = {}
         if is_retry:
@@ -115,7 +119,8 @@ class Registrar:
             (folder / BUNDLE).write_bytes(pack(submission.files))
             _save_model(self._model, submission, folder / "model", has_example=False)
             client.log_artifacts(run_id, str(folder))
-        _create_model(client, self._model.spec, key)
+        if key.segment not in self._known:
+            _create_model(client, self._model.spec, key)
         created = client.create_model_version(
             key.slug, f"runs:/{run_id}/model", run_id, tags=tags, await_creation_for=0,
             description=f"{submission.verdict.outcome}: {submission.verdict.reason}",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,14 +95,24 @@ class steady:  # noqa: N801 - reads as a statement
         self._training = model.spec.training
 
     def __enter__(self) -> None:
-        from threadpoolctl import threadpool_limits
-
         random.seed(self._training.seed)
         np.random.seed(self._training.seed)  # what libraries without a seed of their own draw from
-        self._limits = threadpool_limits(self._training.threads)
+        self._limits = _controller(len(sys.modules)).limit(limits=self._training.threads)
 
     def __exit__(self, *error: object) -> None:
         self._limits.restore_original_limits()
+
+
+@functools.lru_cache(maxsize=1)
+def _controller(modules: int) -> Any:
+    """Of the thread pools of what is loaded: looking for them takes as long as fitting a small model does.
+
+    Args:
+        modules: how many are imported; with another number there may be more pools.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 BLOCK = 32

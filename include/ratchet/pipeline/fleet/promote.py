@@ -48,7 +48,7 @@ def settle(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Se
     except LedgerConflictError as error:
         record_conflict(workspace, request, state, str(error))
         return Settled("kept", str(error))
-    follow(request.key, aliases, workspace.settings)
+    follow(request.key, aliases, workspace.settings, is_first=expected is None)
     return Settled("promoted", verdict.reason.partition(": ")[2])
 
 

@@ -108,7 +108,8 @@ def _open(workspace: Workspace, request: TrainingRequest, begun: str) -> _Batch:
     before = read_newest(model.name, "verdict", workspace.settings)
     asked = find_entries(request.segment_answers, workspace.settings).values()
     ordered = sorted(asked, key=lambda entry: entry.id or 0)
-    registrar = Registrar(model, request.training_id, workspace.settings, is_retry=not folder.put_new(begun, b"1"))
+    is_retry = not folder.put_new(begun, b"1")
+    registrar = Registrar(model, request.training_id, workspace.settings, known=before.keys(), is_retry=is_retry)
     return _Batch(workspace, request, plan, model, pool, registrar, shared, before, ordered)
 
 
