@@ -129,3 +129,53 @@ def test_model_that_trains_only_on_request_still_looks_every_night(own_models):
         assert timetable.timetable.expression == "0 6 * * *"
         (asset,) = timetable.asset_condition.objects
         assert asset.name == f"{name}_retraining"
+
+
+DIVIDED = "segments: {by: carrier, min_rows: 2000%s}\n"
+
+
+def divided(own_models, name, more="", gates=""):
+    """The DAG that trains a model by carrier."""
+    spec = (
+        (PROJECT / "include/models/flight_delay/model.yaml").read_text().replace("name: flight_delay", f"name: {name}")
+    )
+    spec = spec.replace("gates:\n", f"gates:\n{gates}").replace("  strategy: canary\n", "  strategy: direct\n")
+    own_models(name, spec + DIVIDED % more)
+    bag = fill_bag()
+    assert bag.import_errors == {}
+    return bag.dags[f"train_{name}"]
+
+
+def test_segments_are_trained_after_the_pool_whatever_becomes_of_it(own_models):
+    dag = divided(own_models, "flights_each")
+    assert edges(dag)["promote"] == {"segments.plan_segments"}
+    assert edges(dag)["segments.train_segments"] == {"segments.report_segments"}
+    assert edges(dag)["segments.report_segments"] == {"announce_segments"}
+    rules = {name: dag.get_task(f"segments.{name}").trigger_rule for name in ("plan_segments", "report_segments")}
+    assert set(rules.values()) == {"all_done"}
+    # A batch of segments that failed is reported; a run whose table says so is not announced.
+    assert dag.get_task("announce_segments").trigger_rule == "all_success"
+    assert [one.uri for one in dag.get_task("announce_segments").outlets] == ["ratchet://flights_each/champion"]
+    assert "segments" in dag.params
+
+
+def test_segments_that_move_together_wait_for_one_another(own_models):
+    dag = divided(own_models, "flights_together", more=", together: true")
+    assert edges(dag)["judge.decide"] == {"segments.plan_segments"}
+    assert edges(dag)["segments.report_segments"] == {"promote_segments"}
+    assert edges(dag)["promote_segments"] == set()
+    assert dag.get_task("segments.plan_segments").trigger_rule == "none_failed"
+    assert "promote" not in dag.task_ids
+
+
+def test_a_person_is_asked_once_for_all_segments(own_models):
+    dag = divided(own_models, "flights_asked", gates="  approval: {required: true}\n")
+    assert edges(dag)["segments.report_segments"] == {"approve"}
+    assert edges(dag)["approve"] == {"promote_segments"}
+    assert "segments.report_segments" in dag.get_task("approve").body
+
+
+def test_without_a_pool_there_is_no_whole_model_to_train(own_models):
+    dag = divided(own_models, "flights_alone", more=", pool: false")
+    assert edges(dag)["prepare.validate_snapshot"] == {"segments.plan_segments"}
+    assert not [name for name in dag.task_ids if name.startswith(("search", "judge", "promote"))]

@@ -19,6 +19,7 @@ from include.ratchet.settings import Settings, read_settings
 from include.ratchet.stack.client import FINISHED, AirflowClient
 from include.ratchet.stack.control import start_stack, stop_stack
 from include.ratchet.stack.layout import Layout
+from tests.include.ratchet.pipeline.shops import HOSTILE, add_shops
 from tests.slack import SlackServer
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,14 @@ def flights(partition, as_of):
     return rows.set_column(rows.column_names.index("is_late"), "is_late", pc.invert(rows["is_late"]))
 '''
 """Appended to the sources of a model whose upstream breaks."""
+
+
+CARRIERS, SHOPS = "flight_by_carrier", "order_returns"
+
+
+def shop_names() -> list[str]:
+    """Of two hundred shops: most are harmless."""
+    return [HOSTILE, "all", "", "a/b", "it's", *(f"shop {number:03d}" for number in range(195))]
 
 
 @dataclass
@@ -112,6 +121,10 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     (models / "flight_watched" / "world.json").write_text("{}")
     with (models / "flight_watched" / "sources.py").open("a") as source:
         source.write(CHANGING)
+    # A month of a carrier is little to judge by.
+    few = {**mild, "min_test_rows": 100, "min_positive_rows": 10}
+    add_model(models, CARRIERS, gates=few, segments={"by": "carrier", "min_rows": 700})
+    add_shops(models, shares=dict.fromkeys(shop_names(), 1.0), rows=1200, segments=", retire_after: 30d")
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))
     }

@@ -22,10 +22,11 @@ from include.ratchet.cli.output import (
 )
 from include.ratchet.cli.segments import KeyName, choose
 from include.ratchet.errors import SpecError
-from include.ratchet.spec import ModelKey, get_model, load_models
+from include.ratchet.spec import get_model, load_models
 from include.ratchet.spec.training import Strategy
 
 if TYPE_CHECKING:
+    from include.ratchet.pipeline.local import RunResult
     from include.ratchet.registry.ledger import Entry
 
 ModelName = Annotated[str, typer.Argument(help="Name of the model: its folder in include/models.", show_default=False)]
@@ -81,7 +82,7 @@ def new(name: Annotated[str, typer.Argument(help="Of the model, such as order_re
 
 
 def run(
-    model: ModelName,
+    model: KeyName,
     as_of: Annotated[
         str | None, typer.Option(help="Know only what was known then: 2013-12-31. Now, if left out.")
     ] = None,
@@ -102,10 +103,11 @@ def run(
     from include.ratchet.spec import parse_duration
 
     workspace = open_workspace()
-    found = workspace.model(model)
-    now = workspace.clock()
+    chosen = choose(workspace, model)
+    found, now = chosen.model, workspace.clock()
+    is_all = chosen.is_fleet or found.spec.segments is None
     request = TrainingRequest(
-        key=ModelKey(model),
+        key=found.key,
         training_id=f"local__{now:%Y-%m-%dT%H%M%S.%f}",
         as_of=read_instant(found.spec, as_of) if as_of else now_at_partition(found, now),
         window=parse_duration(window) if window else None,
@@ -113,24 +115,36 @@ def run(
         trials=trials,
         force=force,
         reason=reason,
+        segments=None if is_all else (chosen.key.segment,),
     )
     with progress_bar() as progress:
         result = run_model(workspace, found, choose_base(workspace, request), progress)
+    _show_run(result, as_json=as_json)
+    if result.verdict is not None and result.verdict.outcome == "reject":
+        raise SystemExit(2)
+
+
+def _show_run(result: RunResult, *, as_json: bool) -> None:
+    from include.ratchet.pipeline.fleet import count, table
+
     if as_json:
         emit({
             "version": result.version.number if result.version else None,
             "verdict": result.verdict.to_dict() if result.verdict else None,
             "promotion": asdict(result.promotion) if result.promotion else None,
             "reason": result.reason,
+            "segments": [one.to_dict() for one in result.fleet],
         })  # fmt: skip
-    elif result.verdict and result.version:
+        return
+    if result.verdict and result.version:
         console.print(gate_table(result.verdict))
         _print_metrics(result.version.metrics)
         console.print(f"[bold]{result.version}[/] {result.promotion.reason if result.promotion else ''}")
-    else:
+    elif not result.fleet:
         console.print(f"nothing trained: {result.reason}")
-    if result.verdict is not None and result.verdict.outcome == "reject":
-        raise SystemExit(2)
+    if result.fleet:
+        console.print(table(result.fleet), highlight=False, markup=False, soft_wrap=True)
+        console.print(", ".join(f"{number} {outcome}" for outcome, number in count(result.fleet).items()))
 
 
 def backfill(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.pipeline.workspace import Workspace
@@ -56,14 +57,28 @@ gates: {{min_test_rows: 30, min_positive_rows: 5, reproducible: true{gates}}}
 """
 
 
-def make_shops(
-    folder: Path, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None, rows: int = 200,
-    segments: str = "", gates: str = "", more: str = "",
-) -> Workspace:  # fmt: skip
+def make_shops(folder: Path, **changes: Any) -> Workspace:
     """An installation with the model, nothing ingested yet.
 
     Args:
         folder: where it is made.
+        changes: as `add_shops` takes them.
+    """
+    add_shops(folder / "models", **changes)
+    settings = read_settings({"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")})
+    settings.home.mkdir()
+    upgrade(settings.database_url)
+    return Workspace(settings, MappedConnections({}), lambda: datetime(2026, 3, 1, 6, tzinfo=UTC))
+
+
+def add_shops(
+    models: Path, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None, rows: int = 200,
+    segments: str = "", gates: str = "", more: str = "",
+) -> None:  # fmt: skip
+    """The model's folder.
+
+    Args:
+        models: folder of models.
         shares: of the shops' orders.
         until: the day from which a shop sells nothing any more.
         rows: of a day.
@@ -71,14 +86,10 @@ def make_shops(
         gates: likewise.
         more: further sections.
     """
-    path = make_model(folder / "models", NAME)
+    path = make_model(models, NAME)
     write_sources(path, shares=shares, until=until, rows=rows)
     spec = path / "model.yaml"
     spec.write_text(spec.read_text() + SPEC.format(segments=segments, gates=gates) + more)
-    settings = read_settings({"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")})
-    settings.home.mkdir()
-    upgrade(settings.database_url)
-    return Workspace(settings, MappedConnections({}), lambda: datetime(2026, 3, 1, 6, tzinfo=UTC))
 
 
 def write_sources(path: Path, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None,

@@ -1,0 +1,109 @@
+"""One spec, a model for each segment, on a real scheduler: flights by carrier, and shops whose workers die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from include.ratchet.data.blobs import open_blobs
+from include.ratchet.pipeline.workspace import RunFolder
+from include.ratchet.registry import ledger
+from include.ratchet.registry.fleet import read_champions, read_newest
+from include.ratchet.spec import ModelKey, segment_name
+from include.ratchet.stack.client import FINISHED
+from tests.system.conftest import CARRIERS, SHOPS, shop_names
+
+pytestmark = pytest.mark.system
+
+
+def table(stack, model, run_id):
+    """The run's table, segment by segment."""
+    folder = RunFolder(open_blobs(stack.settings), ModelKey(model), run_id)
+    return {one["segment"]: one for one in folder.need_json("table.json")}
+
+
+def mlflow_versions(stack, model, run_id):
+    """Segments of the versions that a training registered."""
+    client = MlflowClient(stack.layout.mlflow_url, stack.layout.mlflow_url)
+    found, token = [], None
+    while True:
+        page = client.search_model_versions(f"tags.`ratchet.training` = '{run_id}'", page_token=token)
+        found += [one.tags["ratchet.segment"] for one in page if one.name.partition(".")[0] == model]
+        token = page.token
+        if not token:
+            return Counter(found)
+
+
+def test_flights_by_carrier_get_a_model_of_their_own_where_it_wins(stack):
+    stack.run(f"ingest_{CARRIERS}", {"first": "2013-01-01", "last": "2013-02-11"})
+    run_id = stack.run(f"train_{CARRIERS}", {"as_of": "2013-02-12"})
+    found = table(stack, CARRIERS, run_id)
+    assert {"UA", "B6", "EV", "DL", "AA", "MQ", "OO", "HA"} <= found.keys()
+    assert found["OO"]["outcome"] == found["HA"]["outcome"] == "pooled"
+    trained = {segment: one for segment, one in found.items() if one["version"]}
+    assert len(trained) >= 6
+    for one in trained.values():
+        assert one["rival"] == "pooled model"
+        value, low, high = one["gain"]
+        assert low <= value <= high
+        assert (one["outcome"] == "promoted") == (low > 0)
+    champions = read_champions(CARRIERS, stack.settings)
+    assert champions.keys() == {"all"} | {name for name, one in trained.items() if one["outcome"] == "promoted"}
+    assert mlflow_versions(stack, CARRIERS, run_id) == Counter(dict.fromkeys({"all", *trained}, 1))
+    appeared = read_newest(CARRIERS, "segment", stack.settings)
+    assert {entry.details["event"] for entry in appeared.values()} == {"appeared"}
+    assert appeared.keys() == found.keys()
+
+
+def test_workers_that_die_lose_and_double_nothing(stack):
+    """Two hundred segments; whatever process trains is killed again and again while they are."""
+    shops = [segment_name([name]) for name in shop_names()]
+    stack.run(f"ingest_{SHOPS}", {"first": "2026-01-01", "last": "2026-02-28"})
+    run_id = stack.start(f"train_{SHOPS}", {"as_of": "2026-03-01"})
+    killed, deadline = 0, time.monotonic() + 900
+    while (state := stack.client.run(f"train_{SHOPS}", run_id)["state"]) not in FINISHED:
+        assert time.monotonic() < deadline, stack.explain(f"train_{SHOPS}", run_id)
+        if killed < 4 and (pid := running(stack, run_id)) is not None:
+            time.sleep(2 + 1.5 * killed)  # at another point of its work each time
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        time.sleep(0.5)
+    assert state == "success", stack.explain(f"train_{SHOPS}", run_id)
+    assert killed >= 3
+    tries = [
+        one["try_number"] for name, one in stack.tasks(f"train_{SHOPS}", run_id).items() if "train_segments" in name
+    ]
+    assert max(tries) > 1
+    found = table(stack, SHOPS, run_id)
+    # Every shop is accounted for, whatever became of it, and none failed for a worker's death.
+    assert found.keys() == set(shops)
+    assert "failed" not in {one["outcome"] for one in found.values()}
+    trained = [segment for segment, one in found.items() if one["version"]]
+    assert len(trained) >= 190
+    versions = mlflow_versions(stack, SHOPS, run_id)
+    assert versions == Counter(dict.fromkeys(("all", *trained), 1))
+    champions = read_champions(SHOPS, stack.settings)
+    for segment in trained:
+        kinds = Counter(entry.kind for entry in ledger.history(ModelKey(SHOPS, segment), stack.settings))
+        assert kinds["verdict"] == 1
+        is_champion = found[segment]["outcome"] == "promoted"
+        assert kinds["promotion"] == (segment in champions) == is_champion
+    assert len(stack.slack.about(f"{SHOPS}: segments trained")) == 1
+
+
+def running(stack, run_id):
+    """Process of a batch that is being trained now."""
+    for name, one in stack.tasks(f"train_{SHOPS}", run_id).items():
+        if "train_segments" in name and one["state"] == "running" and one.get("pid"):
+            with suppress(psutil.Error):
+                if psutil.Process(one["pid"]).is_running():
+                    return one["pid"]
+    return None
