@@ -3,7 +3,8 @@
 .venv/bin/python -m benchmarks.monitoring WHAT [--quick] [--peers PYTHON] [--jobs 2]
 
 WHAT is false-alarms, detection, speed, or, of fleets, fleet or fleet-speed. `--peers` is the interpreter of an
-environment with `nannyml`, `statsmodels` and `river`; without it their columns are left out. Evidently is in the project's own environment.
+environment with `nannyml`, `statsmodels` and `river`; without it their columns are left out. Evidently is in the
+project's own environment.
 """
 
 from __future__ import annotations

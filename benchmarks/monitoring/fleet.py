@@ -40,8 +40,8 @@ def run(options: Namespace) -> None:
             shifted, turned = (_simulate(pool, phi, sd, change, changed) for change in (SHIFT, TURNED))
             text += f"Days: {name}; {keys:,} quiet key-months, a fleet is a draw of them.\n\n"
             text += _report_quiet(quiet, options.quick) + "\n"
-            text += _report_power(quiet, {"0.5 sd in a third of the columns": shifted,
-                                          "30 % of the relation turned": turned}) + "\n"  # fmt: skip
+            changes = {"0.5 sd in a third of the columns": shifted, "30 % of the relation turned": turned}
+            text += _report_power(quiet, changes) + "\n"
     print(text)
     if not options.quick:
         write_section("Fleets", text)
@@ -98,14 +98,19 @@ def _count(months: Sequence[Watched]) -> tuple[int, int]:
 
 
 def _report_power(quiet: list[list[Look]], changed: dict[str, list[list[Look]]]) -> str:
-    """Keys that change among those that do not: one of a fleet at a time, and all of it."""
+    """Keys that change among those that do not: one of a fleet at a time, a fifth and all of it."""
     size = min(500, len(quiet))
     rows = []
     for what, months in changed.items():
         alone = live(months, is_controlled=False)
         one = [live([month, *quiet[: size - 1]], is_controlled=True)[0] for month in months]
-        every = live(months * (size // len(months)), is_controlled=True)[: len(months)]
-        for words, found in (("a model by itself", alone), (f"one key of {size}", one), (f"all of {size}", every)):
+        fifth = (months * size)[: size // 5]
+        some, every = (
+            live([*changed_keys, *quiet[: size - len(changed_keys)]], is_controlled=True)[: len(months)]
+            for changed_keys in (fifth, (months * size)[:size])
+        )
+        for words, found in (("a model by itself", alone), (f"one key of {size}", one),
+                             (f"a fifth of {size}", some), (f"all of {size}", every)):  # fmt: skip
             rows.append([what, words, *_found(found)])
     head = ["change", "where", "incident: found, days", "retraining: found, days"]
     return render(head, rows)

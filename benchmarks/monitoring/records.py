@@ -64,7 +64,7 @@ def prepare(folder: Path, names: Sequence[str], columns: int, rows: int, history
         text = yaml.safe_dump(spec_of(name).model_dump(mode="json", exclude_defaults=True))
         (place / "model.yaml").write_text(text)
         model = workspace.model(name)
-        content = _reference(rng, name, bins).to_bytes()
+        content = make_reference(rng, name, bins).to_bytes()
         open_blobs(workspace.settings).put(f"monitoring/{name}/references/1.npz", content)
         table = RecordTable(workspace.settings, model, "requests")
         for back in range(history, 0, -1):
@@ -116,7 +116,7 @@ def _add_day(workspace: Workspace, name: str, rows: pa.Table, bins: dict[str, Bi
                       0.0 if is_late else 1.0, frozenset(), (), told)], settings)  # fmt: skip
 
 
-def _reference(rng: np.random.Generator, name: str, bins: dict[str, Bins]) -> Reference:
+def make_reference(rng: np.random.Generator, name: str, bins: dict[str, Bins]) -> Reference:
     """Ninety days of counts, as training leaves them."""
     spec = spec_of(name)
     days = [partition_of(spec, FIRST + timedelta(days=day)).key for day in range(REFERENCE_DAYS)]

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, plain, progress_bar, say
 from include.ratchet.cli.segments import Choice, KeyName, choose
-from include.ratchet.spec import Partition, partition_of, partitions_between
+from include.ratchet.spec import ModelSpec, Partition, partition_of, partitions_between
 
 if TYPE_CHECKING:
+    from include.ratchet.monitoring.causes import Group
     from include.ratchet.monitoring.incidents import Incident
     from include.ratchet.monitoring.signals import Look
     from include.ratchet.pipeline.workspace import Workspace
+
+GROUPS, KEYS = 10, 30
+"""Of a fleet, shown at a terminal."""
 
 
 def monitor(
@@ -33,6 +38,9 @@ def monitor(
     as_json: JsonOption = False,
 ) -> None:
     """Show what monitoring saw: rows, labels, metric, signals and incidents; or look at partitions again.
+
+    Of a model divided into segments: its incidents by cause, and the keys with signals; `MODEL/SEGMENT` shows one key,
+    `MODEL/all` the pooled model.
 
     Looking again asks for no retraining and tells nobody. Each partition is seen as of its end and the time that
     labels may take.
@@ -52,11 +60,15 @@ def monitor(
     looks = store.read_looks(key, until, count, workspace.settings)
     incidents = store.read_incidents(key, workspace.settings)
     report = _draw(workspace, looks[-1]) if draw and looks else None
+    fleet = _read_fleet(workspace, spec) if chosen.is_fleet else None
     if as_json:
         emit({
             "looks": [look.to_dict() for look in looks], "incidents": [one.to_dict() for one in incidents],
-            "report": report,
+            "report": report, **(fleet.to_dict() if fleet else {}),
         })  # fmt: skip
+        return
+    if fleet is not None:
+        _show_fleet(fleet, spec.name)
         return
     if looks:
         console.print(draw_looks(looks))
@@ -79,6 +91,7 @@ def _look_again(workspace: Workspace, chosen: Choice, days: Sequence[Partition])
             as_of = min(workspace.clock(), day.end + lateness)
             watching.profile(workspace, key.model, segments, day.key, as_of)
             watching.compare(workspace, key.model, segments, day.key)
+            watching.control(workspace, key.model, day.key)
             progress(f"looking at {day.key}", done, len(days))
 
 
@@ -91,16 +104,66 @@ def _draw(workspace: Workspace, look: Look) -> str | None:
     return None if path is None else open_blobs(workspace.settings).address(path)
 
 
-def draw_looks(looks: Sequence[Look]) -> Table:
-    """Looks as a table, oldest first."""
+@dataclass(frozen=True)
+class Fleet:
+    """What monitoring saw of a model's segments.
+
+    Attributes:
+        looks: at the newest partition, of every key.
+        groups: incidents by their cause.
+    """
+
+    looks: tuple[Look, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def moved(self) -> list[Look]:
+        """The keys with signals, those with the most first."""
+        return sorted((look for look in self.looks if look.fired), key=lambda look: (-len(look.fired), look.key))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        causes = [
+            {"cause": one.cause, "keys": [key.segment for key in one.keys], "open": one.is_open,
+             "since": one.since.isoformat(), "worst": one.worst, "words": one.words}
+            for one in self.groups
+        ]  # fmt: skip
+        signals = {look.key.segment: [one.words for one in look.fired] for look in self.moved}
+        return {"keys": len(self.looks), "causes": causes, "signals": signals}
+
+
+def _read_fleet(workspace: Workspace, spec: ModelSpec) -> Fleet:
+    from include.ratchet.monitoring import causes, store
+
+    newest = store.find_newest(spec.name, workspace.settings)
+    looks = store.read_looks_at(spec.name, newest, workspace.settings) if newest else ()
+    return Fleet(looks, tuple(causes.summarise(store.read_last_incidents(spec.name, workspace.settings).values())))
+
+
+def _show_fleet(fleet: Fleet, model: str) -> None:
+    if not fleet.looks:
+        say(f"{model} has not been looked at yet; it is after its first records")
+        return
+    say(f"{fleet.looks[0].partition}: {len(fleet.looks)} keys, {len(fleet.moved)} with signals")
+    for group in fleet.groups[:GROUPS]:
+        say(str(group))
+    if fleet.moved:
+        console.print(draw_looks(fleet.moved[:KEYS], "key"))
+    if len(fleet.moved) > KEYS:
+        say(f"and {len(fleet.moved) - KEYS} more keys with signals; see them with --json")
+
+
+def draw_looks(looks: Sequence[Look], first: Literal["partition", "key"] = "partition") -> Table:
+    """Looks as a table, in their order; of one key by partition, or of one partition by key."""
     from include.ratchet.monitoring.words import facts_of
 
-    table = Table("partition", "champion", "rows", "labels", "metric", "estimated", "signals")
+    table = Table(first, "champion", "rows", "labels", "metric", "estimated", "signals")
     for look in looks:
         facts = facts_of(look)
         signals = "\n".join(f"{one.kind}: {one.words}" for one in look.fired)
         told = ("champion", "rows", "labels", "metric", "estimated")
-        table.add_row(look.partition, *(plain(facts.get(name, "")) for name in told), plain(signals))
+        name = look.partition if first == "partition" else look.key.segment
+        table.add_row(plain(name), *(plain(facts.get(name, "")) for name in told), plain(signals))
     return table
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from include.ratchet.monitoring.incidents import GRAVITY, OWN, Event, Incident
 from include.ratchet.monitoring.signals import Signal
@@ -25,6 +26,52 @@ _ORDER: tuple[SignalKind, ...] = (
 )  # fmt: skip
 """What explains what: a column that broke moves scores and metrics too."""
 Incidents = dict[ModelKey, Incident]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Incidents of one cause, as people read them.
+
+    Attributes:
+        cause: what they have in common.
+        keys: whose.
+        is_open: of how many it lasts.
+        since: when the first one began.
+        until: when the last one ended; None while one lasts.
+        worst: the gravest outcome.
+        words: what was found in the gravest of them.
+    """
+
+    cause: str
+    keys: tuple[ModelKey, ...]
+    is_open: int
+    since: datetime
+    until: datetime | None
+    worst: str
+    words: str
+
+    def __str__(self) -> str:
+        end = "open" if self.is_open else f"until {self.until:%Y-%m-%d}"
+        some = f"{self.is_open} of {len(self.keys)} keys" if self.is_open < len(self.keys) else f"{len(self.keys)} keys"
+        size = str(self.keys[0]) if len(self.keys) == 1 else some
+        return f"incident, {self.cause}, in {size}, since {self.since:%Y-%m-%d}, {end}: {self.words}"
+
+
+def summarise(incidents: Iterable[Incident]) -> list[Group]:
+    """The groups of some incidents: those that last first, then the larger, then the newer ones."""
+    by_name: dict[str, list[Incident]] = {}
+    for one in incidents:
+        by_name.setdefault(one.group or f"{one.key.slug}#{one.number}", []).append(one)
+    found = []
+    for own in by_name.values():
+        own.sort(key=lambda one: (-GRAVITY.index(one.worst), one.key))
+        lasting = sum(one.is_open for one in own)
+        ends = [one.closed_at for one in own if one.closed_at is not None]
+        found.append(Group(
+            own[0].cause or ", ".join(own[0].kinds), tuple(one.key for one in own), lasting,
+            min(one.opened_at for one in own), None if lasting else max(ends), own[0].worst, own[0].words,
+        ))  # fmt: skip
+    return sorted(found, key=lambda one: (-one.is_open, -one.since.timestamp(), one.cause))
 
 
 def group(

@@ -3,8 +3,9 @@
 A key's own tests hold its own false alarms down; a thousand keys have a thousand times as many. So that a fleet raises
 as few as one model, the keys that fired are families of tests, of which those are kept that stand out among all keys
 looked at (Benjamini and Hochberg 1995 over each family's smallest p, as in Benjamini and Bogomolov 2014, Selective
-inference on multiple families of hypotheses). A lone key has to be as unlikely as one in all keys' looks; a change that
-many share is found in each at nearly its own level.
+inference on multiple families of hypotheses). First at the level of one model: a lone key has to be as unlikely as one
+in all keys' looks. Where some key stands out so, others are found beside it at three times the level, so that a change
+that a third of the keys share is found in each of them at its own level.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from include.ratchet.monitoring.drift import discoveries
 from include.ratchet.monitoring.signals import Look, Signal
 from include.ratchet.spec.monitoring import MonitoringSpec, SignalKind
 
+_BESIDE = 3
+"""Times the level at which keys are found once one stands out: the rate of false ones among what is found then."""
 _NOT_COUNTED = "; not counted: "
 
 
 def control(spec: MonitoringSpec, looks: Sequence[Look]) -> tuple[Look, ...]:
     """The looks of all model keys at one partition, with the signals that chance explains no longer fired.
 
-    Of a kind, each key counts with the smallest p of its fired signals, and with 1 if none fired, at the level that one
-    model's signals have. Signals without a p are limits and stay. Controlling what is controlled changes nothing; a
-    single key stays as it is.
+    Of a kind, each key counts with the smallest p of its fired signals, and with 1 if none fired. Signals without a p
+    are limits and stay. Controlling what is controlled changes nothing; a single key stays as it is.
 
     Args:
         spec: the levels.
@@ -56,7 +58,10 @@ def _find_chance(
             default=1.0)
         for at in judged
     ]  # fmt: skip
-    stands_out = discoveries(np.array(smallest), spec.drift_alpha if kind == "drift" else spec.alpha)
+    p, level = np.array(smallest), spec.drift_alpha if kind == "drift" else spec.alpha
+    stands_out = discoveries(p, level)
+    if stands_out.any():
+        stands_out = discoveries(p, _BESIDE * level)
     return {at for at, is_out in zip(judged, stands_out, strict=True) if not is_out}
 
 

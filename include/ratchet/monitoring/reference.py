@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.ratchet.data.blobs import open_blobs
-from include.ratchet.data.snapshots import load_snapshot
+from include.ratchet.data.segments import read_part
 from include.ratchet.data.tables import PARTITION_COLUMN, Table
 from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.monitoring.binning import Bins, is_countable, make_bins
@@ -138,8 +138,7 @@ def _load(content: bytes) -> Reference | None:
 
 def build_reference(settings: Settings, model: Model, version: Version) -> Reference:
     """Read a version's snapshot once and count it."""
-    snapshot = load_snapshot(version.key, version.lineage.snapshot, settings)
-    table = snapshot.read(verify=False)
+    table = read_part(model.spec, version.key, version.lineage.snapshot, settings)
     columns = [name for name in version.lineage.features if is_countable(table.schema.field(name).type)]
     bins = _keep_bins(settings, version.key, {name: table[name].combine_chunks() for name in columns})
     features = count_days(model, bins, table.select([model.spec.event_time, *columns]))

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.data.records import FEATURE, RecordTable
-from include.ratchet.data.snapshots import load_snapshot
+from include.ratchet.data.segments import read_part
 from include.ratchet.monitoring.binning import to_numbers
 from include.ratchet.monitoring.observe import records_of
 from include.ratchet.monitoring.quality import sample
@@ -49,7 +49,7 @@ def draw_report(settings: Settings, model: Model, look: Look) -> str | None:
         return None
     reference = read_reference(settings, model, look.key, look.version)
     columns = _choose(reference, look)
-    before = _learned(settings, look, columns, model.spec.monitoring.report_rows)
+    before = _learned(settings, model, look, columns, model.spec.monitoring.report_rows)
     now = _seen(settings, model, look, columns, model.spec.monitoring.report_rows)
     if not columns or not len(before) or not len(now):
         return None
@@ -72,9 +72,9 @@ def _choose(reference: Reference, look: Look) -> list[str]:
     )[:COLUMNS]
 
 
-def _learned(settings: Settings, look: Look, columns: Sequence[str], rows: int) -> pd.DataFrame:
+def _learned(settings: Settings, model: Model, look: Look, columns: Sequence[str], rows: int) -> pd.DataFrame:
     version = get_version(look.key, look.version or 0, settings)
-    table = load_snapshot(look.key, version.lineage.snapshot, settings).read(verify=False).select(list(columns))
+    table = read_part(model.spec, look.key, version.lineage.snapshot, settings).select(list(columns))
     return _frame(table.take(pa.array(sample(table.num_rows, rows))), columns)
 
 

@@ -72,6 +72,14 @@ def read_look(key: ModelKey, partition: str, settings: Settings) -> Look | None:
     return Look.from_dict(content) if content else None
 
 
+def find_newest(model: str, settings: Settings) -> datetime | None:
+    """Start of the newest partition in which any segment was looked at."""
+    query = select(func.max(looks.c.started_at)).where(looks.c.model == model)
+    with engine_of(settings.database_url).connect() as connection:
+        found: datetime | None = connection.execute(query).scalar_one_or_none()
+    return None if found is None else found.replace(tzinfo=found.tzinfo or UTC)
+
+
 def find_overtaken(model: str, start: datetime, settings: Settings) -> set[str]:
     """Segments that have looks at partitions that began after an instant."""
     query = select(looks.c.segment).distinct().where(looks.c.model == model, looks.c.started_at > start.astimezone(UTC))
