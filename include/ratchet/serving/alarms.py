@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -26,17 +27,21 @@ ReportMove = Callable[[ModelKey, Order], None]
 
 
 def report_refused(settings: Settings, environ: Mapping[str, str]) -> Report:
-    """Tells of a version that the old one goes on serving for, once each; never raises."""
+    """Tells of a version that the old one goes on serving for, once each; never raises, and nobody waits for it."""
     send = _sender(environ.get("RATCHET_SLACK_WEBHOOK", ""))
+    waiting: queue.SimpleQueue[tuple[ModelKey, int, Exception]] = queue.SimpleQueue()
 
-    def report(key: ModelKey, version: int, error: Exception) -> None:
-        def make() -> Message:
-            return serving_message(get_model(settings.models_dir, key.model).spec, key, version, str(error))
+    def deliver() -> None:
+        while True:
+            key, version, error = waiting.get()
 
-        outcome = _tell(make, send, settings)
-        _log.warning("%s@%s cannot serve; alert: %s", key, version, outcome)
+            def make(key: ModelKey = key, version: int = version, error: Exception = error) -> Message:
+                return serving_message(get_model(settings.models_dir, key.model).spec, key, version, str(error))
 
-    return report
+            _log.warning("%s@%s cannot serve; alert: %s", key, version, _tell(make, send, settings))
+
+    threading.Thread(target=deliver, name="refused", daemon=True).start()
+    return lambda key, version, error: waiting.put((key, version, error))
 
 
 def report_moved(settings: Settings, environ: Mapping[str, str]) -> ReportMove:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from include.ratchet.errors import ModelNotFoundError, NotDeployedError
+from include.ratchet.errors import ModelNotFoundError, NotDeployedError, RegistryUnavailableError
 from include.ratchet.features import OnlineScorer, definition_hash
 from include.ratchet.rollout.routes import Route, read_routes
 from include.ratchet.serving.fitted import Deployment, load_version
@@ -27,6 +27,8 @@ from include.ratchet.spec import WHOLE, Model, ModelKey, find_models, get_model
 _log = logging.getLogger(__name__)
 _RETRY_S = 10.0
 """What could not be deployed is tried again after so long: a registry that was away comes back."""
+_OUTAGE_S = 60.0
+"""A registry that is away is said once for all segments of a model, and again after so long without a failure."""
 _PASS_S = 0.5
 """That one look at the routes may load for; what is left is looked at anew, with what has moved meanwhile."""
 _COLLECT_AFTER = 50
@@ -215,11 +217,20 @@ class Deployments:
             deploy()
             self._refused.pop(place, None)
         except Exception as error:  # whatever a version does when it is loaded, the others go on
+            is_known = is_known or self._is_outage(key, error)
             self._refused[place] = _Refused(what, time.monotonic() + _RETRY_S, error)
             if not is_known:
                 _log.exception("%s: %s cannot be deployed, what answered goes on", key, what)
                 route = self._routes.get(key)
                 self._report(key, 0 if route is None else route.challenger or route.champion, error)
+
+    def _is_outage(self, key: ModelKey, error: Exception) -> bool:
+        """Whether it is the registry that is away, which was said of another of the model's keys lately."""
+        lately = time.monotonic() - _OUTAGE_S
+        return isinstance(error, RegistryUnavailableError) and any(
+            isinstance(one.error, RegistryUnavailableError) and one.retry_at > lately
+            for (other, _), one in list(self._refused.items()) if other.model == key.model
+        )  # fmt: skip
 
     def _follow(self, predictor: Predictor, now: Deployment, route: Route) -> None:
         """What a deployment has already is kept, the rest is loaded."""

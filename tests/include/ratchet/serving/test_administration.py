@@ -20,8 +20,9 @@ from include.ratchet.registry.ledger import AliasState
 from include.ratchet.rollout import actions
 from include.ratchet.rollout.machine import Decision
 from include.ratchet.rollout.transitions import Order
+from include.ratchet.serving.alarms import report_refused
 from include.ratchet.serving.keys import add_key
-from include.ratchet.spec import get_model
+from include.ratchet.spec import ModelKey, get_model
 from tests.include.ratchet.serving.conftest import AS_OF, KEY, MODEL, make_rows
 from tests.ports import free_port
 
@@ -255,3 +256,19 @@ def test_registry_that_is_away_holds_nothing_up(bare, settings):
     assert again.json()["rollout"]["aliases"] == {"champion": 1, "previous": 2}
     bare.wait_for(lambda: version_of(bare) == 1, timeout_s=2)
     assert time.monotonic() - started < 10
+
+
+def test_versions_that_cannot_serve_are_told_one_after_the_other_and_nobody_waits(settings):
+    with registry(wait_s=0.5) as (url, told):
+        report = report_refused(settings, {"RATCHET_SLACK_WEBHOOK": f"{url}/hook"})
+        started = time.monotonic()
+        for key in (KEY, ModelKey(MODEL, "web"), KEY):
+            report(key, 3, ValueError("no model"))
+        assert time.monotonic() - started < 0.4
+        deadline = time.monotonic() + 10
+        while len(told) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.7)
+    assert [body["text"].partition(",")[0] for _, _, body in told] == [
+        f"{MODEL}: version 3 cannot serve", f"{MODEL}/web: version 3 cannot serve",
+    ]  # fmt: skip

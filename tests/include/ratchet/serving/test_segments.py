@@ -9,6 +9,7 @@ import pytest
 
 from include.ratchet.data.records import REQUESTS, RecordTable
 from include.ratchet.data.tables import PARTITION_COLUMN
+from include.ratchet.errors import RegistryUnavailableError
 from include.ratchet.registry.database import engine_of, rollouts
 from include.ratchet.replay.answer import check_answers
 from include.ratchet.serving import deployments
@@ -176,6 +177,24 @@ def test_segment_that_cannot_be_loaded_at_all_is_the_pools_and_is_said_once(serv
     assert len(kept) == 3
     answer = served.client.get(f"/v1/models/{MODEL}", params={"segment": "broken"})
     assert (answer.status_code, answer.json()["error"]) == (409, "not_deployed")
+
+
+def test_registry_that_is_away_is_said_once_for_all_segments(serve, divided, monkeypatch):
+    monkeypatch.setattr(deployments, "_RETRY_S", 0.2)
+    served, whole = serve(), deployments.load_version
+    ask(served, "south")
+
+    def fail(*_):
+        message = "MLflow does not answer"
+        raise RegistryUnavailableError(message)
+
+    monkeypatch.setattr(deployments, "load_version", fail)
+    for _ in range(2):
+        assert shown(ask(served, "north", "web")) == [(WHOLE, 2, "north"), (WHOLE, 2, "web")]
+        time.sleep(0.3)
+    monkeypatch.setattr(deployments, "load_version", whole)
+    assert shown(ask(served, "north", "web")) == [("north", 1, None), ("web", 1, None)]
+    assert len(served.reports) == 1
 
 
 def test_segment_that_cannot_be_loaded_is_refused_without_a_pool(serve, registered, settings):
