@@ -159,9 +159,8 @@ def act(model: str, judged: Json) -> Iterator[Metadata]:
         workspace, model, judged["partition"], judge_all(workspace, model, judged["partition"]),
         actor=f"{run.dag_id} ({kind} run)", is_backfill=kind == "backfill", report=address,
     )  # fmt: skip
-    for one in done:
-        if one.done:
-            _log.info("%s: %s", one.look.key, one.done)
+    for words, count in Counter(one.done for one in done if one.done).items():
+        _log.info("%s: %d of %d keys", words, count, len(done))
     for message in announce(spec, judged["partition"], done, gone, {"run": address}):
         _log.info("alert: %s", tell(message, SlackSender(spec), workspace.settings, workspace.clock()))
     requests = [one.request for one in done if one.request]
