@@ -17,7 +17,7 @@ import pyarrow.dataset as pads
 from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
 from include.ratchet.data.tables import count_rows, read_partitions, read_schema
 from include.ratchet.monitoring.multivariate import code_rows, separability
-from include.ratchet.monitoring.outcomes import expect, measure, measure_groups
+from include.ratchet.monitoring.outcomes import POOLED_FOR, expect, measure, measure_groups
 from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
 from include.ratchet.monitoring.quality import inspect, read_payloads, sample
 from include.ratchet.monitoring.reference import SCORE, Reference, describe, groups_of, read_reference
@@ -30,8 +30,8 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, Partition
 from include.ratchet.training.metrics import Floats
 
-_BASE = ("request_id", "row", "segment", "key", "event_time", "received_at", "latency_ms", "version", "route", "score",
-         "output", "error", "is_stale", "payload")  # fmt: skip
+_BASE = ("request_id", "row", "segment", POOLED_FOR, "key", "event_time", "received_at", "latency_ms", "version",
+         "route", "score", "output", "error", "is_stale", "payload")  # fmt: skip
 _UNIT = ("request_id", "row", "key", "event_time", "received_at")
 """Columns by which outcomes are found."""
 _PLACE, _UNHELPFUL = "_place", "_is_unhelpful"

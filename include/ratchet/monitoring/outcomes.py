@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from include.ratchet.spec import ModelSpec
+from include.ratchet.spec import WHOLE, ModelSpec
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats, prepare, score
 
+POOLED_FOR = "pooled_for"
+"""Column of records that names the segment for which the pooled model answered."""
 MIN_CLASS_ROWS = 5
 """Of the rarest class of a day, below which its metric is left open."""
 
@@ -86,7 +88,7 @@ def expect(spec: ModelSpec, scores: Floats, calibration: Calibration) -> float:
 def measure_groups(
     spec: ModelSpec, groups: Mapping[str, npt.NDArray[Any]], label: npt.NDArray[Any], scores: Floats
 ) -> dict[str, float]:
-    """The metric on each declared slice, and the gap of each sensitive attribute, of groups with enough rows.
+    """The metric on each declared slice and pooled segment, and the gap of each sensitive attribute, of enough rows.
 
     Args:
         spec: names slices and sensitive attributes.
@@ -99,7 +101,9 @@ def measure_groups(
         levels, counts = np.unique(values, return_counts=True)
         large = [level for level, rows in zip(levels, counts, strict=True) if rows >= spec.evaluation.min_slice_rows]
         masks = {str(level): values == level for level in large}
-        if column in spec.evaluation.slices:
+        if column == POOLED_FOR:
+            masks = {level: mask for level, mask in masks.items() if level not in ("", WHOLE)}
+        if column in spec.evaluation.slices or column == POOLED_FOR:
             found |= {
                 f"slice.{column} = {level}": measure(spec, label[mask], scores[mask]) for level, mask in masks.items()
             }

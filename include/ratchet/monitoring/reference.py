@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.ratchet.data.blobs import open_blobs
-from include.ratchet.data.segments import read_part
+from include.ratchet.data.segments import read_part, segments_of
 from include.ratchet.data.tables import PARTITION_COLUMN, Table
 from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.monitoring.binning import Bins, is_countable, make_bins
 from include.ratchet.monitoring.calendar import by_partition
 from include.ratchet.monitoring.descriptors import DESCRIPTORS
 from include.ratchet.monitoring.multivariate import ROWS, Codes, code_rows, separability_of_days
-from include.ratchet.monitoring.outcomes import Calibration, calibrate, expect, measure, measure_groups
+from include.ratchet.monitoring.outcomes import POOLED_FOR, Calibration, calibrate, expect, measure, measure_groups
 from include.ratchet.monitoring.quality import sample as sample_of
 from include.ratchet.monitoring.usual import Usual, learn_usual, nothing_usual
 from include.ratchet.registry.importance import importance_shares
@@ -144,6 +145,8 @@ def build_reference(settings: Settings, model: Model, version: Version) -> Refer
     features = count_days(model, bins, table.select([model.spec.event_time, *columns]))
     rows = split_rows(table, model.spec, version.as_of).test
     test = table.take(pa.array(rows))
+    if model.spec.segments is not None and version.key.is_pool:
+        test = test.append_column(POOLED_FOR, segments_of(test, model.spec.segments.by))
     scores = np.load(io.BytesIO(read_artifact(version, "test_scores.npy", settings)), allow_pickle=False)
     bins[SCORE] = make_bins(pa.array(score_of(scores)))
     classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
@@ -177,10 +180,16 @@ def count_days(model: Model, bins: Mapping[str, Bins], table: pa.Table) -> Usual
 
 
 def groups_of(model: Model, table: pa.Table, prefix: str = "") -> dict[str, Any]:
-    """Slices and sensitive attributes of some rows as text, (n_rows,) each, as far as the table has them."""
+    """Slices and sensitive attributes of some rows as text, (n_rows,) each, as far as the table has them.
+
+    Of a pooled model also the segments that it stands in for, "" of rows of its own.
+    """
     wanted = dict.fromkeys([*model.spec.evaluation.slices, *model.spec.evaluation.sensitive])
     there = [name for name in wanted if prefix + name in table.column_names]
-    return {name: np.array([str(one) for one in table[prefix + name].to_pylist()]) for name in there}
+    found = {name: np.array([str(one) for one in table[prefix + name].to_pylist()]) for name in there}
+    if POOLED_FOR in table.column_names:
+        found[POOLED_FOR] = np.array(pc.fill_null(pc.cast(table[POOLED_FOR], pa.string()), "").to_pylist(), np.str_)
+    return found
 
 
 def _numbers(model: Model, test: pa.Table, label: Any, scores: Floats, calibration: Calibration) -> dict[str, Floats]:

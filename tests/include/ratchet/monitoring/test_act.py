@@ -11,14 +11,15 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.data.connections import MappedConnections
+from include.ratchet.errors import LedgerConflictError
 from include.ratchet.monitoring import monitor, store
+from include.ratchet.monitoring.incidents import Incident
 from include.ratchet.monitoring.monitor import past_requests
 from include.ratchet.orchestration import monitors
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import fleet, ledger
-from include.ratchet.registry.database import aliases, engine_of, upgrade
+from include.ratchet.registry.database import aliases, engine_of
 from include.ratchet.registry.ledger import Entry
-from include.ratchet.settings import read_settings
 from include.ratchet.spec import Model, ModelKey
 from tests.include.ratchet.monitoring.many import BEGIN, DAY, NAME, fired, keys, look, make_spec, nulls
 from tests.slack import SlackServer
@@ -83,11 +84,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    settings = read_settings({"RATCHET_HOME": str(tmp_path), "RATCHET_MODELS_DIR": str(tmp_path / "models")})
-    upgrade(settings.database_url)
-    yield lambda **segments: World(settings, monkeypatch, **segments)
-    engine_of(settings.database_url).dispose()
+def world(either_database, monkeypatch):
+    return lambda **segments: World(either_database, monkeypatch, **segments)
 
 
 def test_column_that_breaks_in_eight_hundred_keys_is_one_message(world, slack):
@@ -209,6 +207,18 @@ def test_backfill_of_a_fleet_asks_nothing_and_tells_nobody(world, slack):
     judged, requests = fleet.run(names, 2, run_type="backfill")
     assert (judged["counts"], requests, slack.messages) == ({"retrain": 10}, [], [])
     assert store.read_last_incidents(NAME, fleet.settings) == {}
+
+
+def test_two_writers_of_one_incident_are_told_apart_and_nothing_is_written(world):
+    fleet, names = world(), keys(2)
+    begun = 1, 1, "opened", BEGIN, None, ("drift",), "alert", 1, "2026-03-01", ""
+    first, second = (Incident(key, *begun) for key in names)
+    store.write_incidents([first], fleet.settings)
+    with pytest.raises(LedgerConflictError, match="moved on since it was read"):
+        store.write_incidents([first, second], fleet.settings)
+    with pytest.raises(LedgerConflictError, match="k0000: incident 1 moved on"):
+        store.write_incidents([second, replace(first, revision=3)], fleet.settings)
+    assert list(store.read_last_incidents(NAME, fleet.settings)) == [names[0]]
 
 
 def test_model_without_segments_is_not_controlled(world):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from include.ratchet.monitoring.binning import make_bins
 from include.ratchet.monitoring.multivariate import code_rows, separability, separability_of_days
 from include.ratchet.monitoring.outcomes import Calibration, calibrate, expect, measure, measure_groups
 from include.ratchet.monitoring.performance import find_worth
+from include.ratchet.monitoring.reference import groups_of
 from include.ratchet.monitoring.signals import Look
-from include.ratchet.spec import ModelKey, ModelSpec
+from include.ratchet.spec import Model, ModelKey, ModelSpec
 
 GENERATOR = np.random.default_rng(20130101)
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
@@ -76,6 +79,21 @@ def test_groups_of_enough_rows_have_metric_and_gap():
     assert 0 <= found["fairness.shop"] < 0.3
     regression = measure_groups(spec("regression"), {"shop": shop}, scores, np.where(shop == "a", scores, 0.0))
     assert regression["fairness.shop"] > 1
+
+
+def test_segments_that_are_pooled_are_slices_of_the_pooled_model():
+    generator = np.random.default_rng(3)
+    label = generator.integers(0, 2, 4000)
+    segment = np.repeat(["UA", "AA", "", "all"], 1000)
+    scores = np.where(segment == "UA", label, 1 - label) * 0.5 + generator.random(4000) * 0.4
+    found = measure_groups(spec(), {"pooled_for": segment}, label, scores)
+    assert found == {"slice.pooled_for = AA": 0.0, "slice.pooled_for = UA": 1.0}
+    table = pa.table({"pooled_for": pa.array(["UA", None, "AA"])})
+    assert groups_of(Model(spec=spec(), folder=Path()), table)["pooled_for"].tolist() == ["UA", "", "AA"]
+    coded = table.set_column(0, "pooled_for", table["pooled_for"].dictionary_encode())
+    assert groups_of(Model(spec=spec(), folder=Path()), coded)["pooled_for"].tolist() == ["UA", "", "AA"]
+    nothing = pa.table({"pooled_for": pa.nulls(2, pa.string())})
+    assert measure_groups(spec(), groups_of(Model(spec=spec(), folder=Path()), nothing), label[:2], scores[:2]) == {}
 
 
 def days(values, *, maturity=1.0, begin=0):
