@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -84,8 +84,10 @@ class Look:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
+        # `asdict` copies every number, which of a thousand looks takes seconds.
         return {
-            **asdict(self), "key": list(self.key), "judged": sorted(self.judged), "numbers": dict(self.numbers),
+            **vars(self), "key": list(self.key), "judged": sorted(self.judged), "numbers": dict(self.numbers),
+            "signals": [dict(vars(signal)) for signal in self.signals],
             "start": self.start.isoformat(), "end": self.end.isoformat(), "as_of": self.as_of.isoformat(),
         }  # fmt: skip
 
