@@ -10,7 +10,8 @@ spec's policy, draw a **report** of what moved, and **act**: an alert, a request
 - By hand: set `first` and `last` to look at a range, and `as_of` to know only what was known then.
 - Backfill: the same looks again; nothing is asked for and nobody is told.
 
-One run looks at all model keys of the spec, in batches.
+One run looks at all model keys of the spec, in batches. Of many keys, what chance gives to one of them does not count,
+retrainings share a budget, and one problem that struck many is told once.
 """
 
 from __future__ import annotations

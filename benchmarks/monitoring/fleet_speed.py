@@ -29,10 +29,10 @@ from include.ratchet.data.blobs import open_blobs
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.records import FEATURE, RecordTable
 from include.ratchet.data.tables import PARTITION_COLUMN, Table
-from include.ratchet.monitoring.binning import Bins, make_bins
+from include.ratchet.monitoring.binning import make_bins
 from include.ratchet.monitoring.outcomes import expect
 from include.ratchet.monitoring.outcomes import measure as measure_rows
-from include.ratchet.monitoring.profile import ProfileTable, profile_column
+from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
 from include.ratchet.monitoring.reference import SCORE, Reference
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.monitoring.store import write_looks
@@ -119,7 +119,9 @@ def build(settings: Settings, keys: int, broken: int) -> None:
     bins = {name.removeprefix(FEATURE): make_bins(today[name].combine_chunks())
             for name in today.column_names if name.startswith(FEATURE)}  # fmt: skip
     bins[SCORE] = make_bins(today["score"].combine_chunks())
-    reference = make_reference(rng, NAME, bins)
+    seen = {name: profile_column(one, today[name if name == SCORE else FEATURE + name].combine_chunks())
+            for name, one in bins.items()}  # fmt: skip
+    reference = make_reference(rng, NAME, bins, {name: one.counts / one.rows for name, one in seen.items()}, ROWS)
     reference = replace(reference, numbers={**reference.numbers, **_test_numbers(rng, model.spec, reference, today)})
     for name in names:
         key = ModelKey(NAME, name)
@@ -137,7 +139,7 @@ def build(settings: Settings, keys: int, broken: int) -> None:
             rows = rows.set_column(rows.column_names.index(f"{FEATURE}x0"), f"{FEATURE}x0", empty)
         table.append_table(rows, "log", number)
         if day != DAY:
-            _add_history(settings, names, rows, bins, day)
+            _add_history(settings, names, seen, rng, day)
     landed = pa.concat_tables([_land(_at(today, day)) for day in days[-_LATE - 1 :]])
     Table(settings, NAME, NAME).commit(None, landed, [day.isoformat() for day in days[-_LATE - 1 :]], {}, {})
 
@@ -211,13 +213,18 @@ def _land(rows: pa.Table) -> pa.Table:
                      PARTITION_COLUMN: rows[PARTITION_COLUMN]})  # fmt: skip
 
 
-def _add_history(settings: Settings, names: Sequence[str], rows: pa.Table, bins: dict[str, Bins], day: date) -> None:
+def _add_history(
+    settings: Settings, names: Sequence[str], seen: dict[str, ColumnProfile], rng: np.random.Generator, day: date
+) -> None:  # fmt: skip
     """A day's profiles and looks of all keys."""
     partition = partition_of(spec_of(NAME), day)
-    some = rows.slice(0, ROWS)
-    columns = {name: profile_column(one, some[name if name == SCORE else FEATURE + name].combine_chunks())
-               for name, one in bins.items()}  # fmt: skip
-    ProfileTable(settings, NAME).write({(name, partition.key): columns for name in names}, [partition.key])
+    profiles = {
+        (name, partition.key): {
+            column: replace(one, counts=rng.multinomial(ROWS, one.counts / one.rows)) for column, one in seen.items()
+        }
+        for name in names
+    }
+    ProfileTable(settings, NAME).write(profiles, [partition.key])
     is_late = DAY - day <= timedelta(days=_LATE)
     told = {"estimate": _ESTIMATE, "volume": float(ROWS)} | ({} if is_late else {"metric": _ESTIMATE, "label": _LABEL})
     as_of = partition.end if is_late else partition.end + timedelta(days=9)

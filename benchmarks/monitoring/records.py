@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import upgrade
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey, partition_of
+from include.ratchet.training.metrics import Floats
 
 REFERENCE_DAYS, TEST_DAYS = 90, 28
 DAY = FIRST + timedelta(days=REFERENCE_DAYS + 310)
@@ -116,8 +118,11 @@ def _add_day(workspace: Workspace, name: str, rows: pa.Table, bins: dict[str, Bi
                       0.0 if is_late else 1.0, frozenset(), (), told)], settings)  # fmt: skip
 
 
-def make_reference(rng: np.random.Generator, name: str, bins: dict[str, Bins]) -> Reference:
-    """Ninety days of counts, as training leaves them."""
+def make_reference(
+    rng: np.random.Generator, name: str, bins: dict[str, Bins], shares: Mapping[str, Floats] = MappingProxyType({}),
+    rows: int = 10_000,
+) -> Reference:  # fmt: skip
+    """Ninety days of counts, as training leaves them: so many rows a day, in even shares where none are given."""
     spec = spec_of(name)
     days = [partition_of(spec, FIRST + timedelta(days=day)).key for day in range(REFERENCE_DAYS)]
     columns = tuple(column for column in bins if column != SCORE)
@@ -125,9 +130,10 @@ def make_reference(rng: np.random.Generator, name: str, bins: dict[str, Bins]) -
     counts = np.zeros((REFERENCE_DAYS, len(columns), width))
     for position, column in enumerate(columns):
         size = len(bins[column])
-        counts[:, position, :size] = rng.multinomial(10_000, np.full(size, 1 / size), REFERENCE_DAYS)
+        counts[:, position, :size] = rng.multinomial(rows, shares.get(column, np.full(size, 1 / size)), REFERENCE_DAYS)
     size = len(bins[SCORE])
-    scores = rng.multinomial(10_000, np.full(size, 1 / size), TEST_DAYS).astype(np.float64)[:, None]
+    own = shares.get(SCORE, np.full(size, 1 / size))
+    scores = rng.multinomial(rows, own, TEST_DAYS).astype(np.float64)[:, None]
     numbers = {one: 0.75 + 0.01 * rng.standard_normal(TEST_DAYS) for one in ("metric", "estimate", "label")}
     frequencies = np.linspace(0, 1, 50)
     features = learn_usual(spec, days, {column: bins[column] for column in columns}, counts)
