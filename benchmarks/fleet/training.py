@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.fleet import world
-from include.ratchet.data.segments import segments_of
+from include.ratchet.data.segments import Parts
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline import fleet
 from include.ratchet.pipeline.requests import TrainingRequest
@@ -72,15 +72,9 @@ def run_loop(settings: Settings, table: pa.Table, trials: int) -> float:
 def _parts(settings: Settings, table: pa.Table) -> list[Any]:
     """Of each segment its frame, label and split, ready to be fitted."""
     model = world.open_workspace(settings).model(world.NAME)
-    names = segments_of(table, ("shop",))
-    found = []
-    order = pc.sort_indices(names.indices)
-    sizes = pc.value_counts(names.indices)
-    table = table.take(order)
-    start = 0
-    for size in sizes.field("counts").to_pylist():
-        part = table.slice(start, size)
-        start += size
+    parts, found = Parts(table, ("shop",)), []
+    for shop in pc.unique(table["shop"]).to_pylist():
+        part = parts.of(shop)
         split = split_rows(part, model.spec, world.AS_OF)
         found.append((features_frame(part, feature_names(model)), label_array(part, model.spec), split))
     return found

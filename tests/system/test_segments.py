@@ -66,7 +66,7 @@ def test_workers_that_die_lose_and_double_nothing(stack):
     """Two hundred segments; whatever process trains is killed again and again while they are."""
     shops = [segment_name([name]) for name in shop_names()]
     stack.run(f"ingest_{SHOPS}", {"first": "2026-01-01", "last": "2026-02-28"})
-    run_id = stack.start(f"train_{SHOPS}", {"as_of": "2026-03-01"})
+    run_id = stack.start(f"train_{SHOPS}", {"as_of": "2026-03-01", "trials": 4})
     killed, deadline = 0, time.monotonic() + 900
     while (state := stack.client.run(f"train_{SHOPS}", run_id)["state"]) not in FINISHED:
         assert time.monotonic() < deadline, stack.explain(f"train_{SHOPS}", run_id)

@@ -288,7 +288,7 @@ def test_version_that_cannot_serve_is_said_and_kept_while_the_old_one_goes_on(pr
     client.close()
     assert alert["outcome"] == "sent"
     assert alert["text"] == installation.heard[0]["text"]
-    assert f"{KEY}: version 99 cannot serve, the one before goes on" in alert["text"]
+    assert f"{KEY}: version 99 cannot serve, what answered before goes on" in alert["text"]
     assert {one["version"] for one in predict(process).json()["predictions"]} == {2}
     time.sleep(1)
     assert len(installation.heard) == 1

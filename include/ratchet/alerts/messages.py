@@ -123,8 +123,8 @@ def deadline_message(spec: ModelSpec, dag_id: str, run_id: str, limit: str, url:
 
 
 def serving_message(spec: ModelSpec, key: ModelKey, version: int, reason: str) -> Message:
-    """A version that cannot serve, while the one before goes on."""
-    title = f"{key}: version {version} cannot serve, the one before goes on"
+    """A version that cannot serve, while what answered before goes on: another version, or the pooled model."""
+    title = f"{key}: version {version} cannot serve, what answered before goes on"
     mention = f"{spec.alerts.mention} " if spec.alerts.mention else ""
     blocks = collect([header(title), section(f"{mention}the prediction service refused it"), code(reason)])
     return Message(

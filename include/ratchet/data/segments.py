@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ratchet.data.snapshots import load_snapshot
+from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey, ModelSpec, segment_name
 
 
@@ -30,11 +33,51 @@ def segments_of(table: pa.Table, by: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(again.indices.take(distinct.indices), again.dictionary)
 
 
+class Parts:
+    """The rows of a table by segment, each segment's in their order; found once, taken when they are asked for.
+
+    Args:
+        table: with the columns of `by`.
+        by: what the spec divides by.
+    """
+
+    def __init__(self, table: pa.Table, by: Sequence[str]) -> None:
+        names = segments_of(table, by)
+        codes = names.indices.to_numpy(zero_copy_only=False)
+        self._table, self._order = table, np.argsort(codes, kind="stable")
+        self._ends = np.cumsum(np.bincount(codes, minlength=len(names.dictionary)))
+        self._place = {segment: code for code, segment in enumerate(names.dictionary.to_pylist())}
+
+    def of(self, segment: str) -> pa.Table:
+        """A segment's rows; none of one that the table does not have."""
+        code = self._place.get(segment)
+        if code is None:
+            return self._table.slice(0, 0)
+        return self._table.take(pa.array(self._order[self._ends[code - 1] if code else 0 : self._ends[code]]))
+
+
 def part_of(table: pa.Table, spec: ModelSpec, key: ModelKey) -> pa.Table:
     """The rows that a key learns from, in their order: a segment's own, all for the whole or pooled model."""
+    return table if key.is_pool or spec.segments is None else Parts(table, spec.segments.by).of(key.segment)
+
+
+def read_part(spec: ModelSpec, key: ModelKey, snapshot_id: str, settings: Settings) -> pa.Table:
+    """The rows of a snapshot that a key learned from. The last snapshot is kept for its other segments.
+
+    Raises:
+        FileNotFoundError: there is no such snapshot.
+    """
     if key.is_pool or spec.segments is None:
-        return table
-    return table.filter(pc.equal(pc.cast(segments_of(table, spec.segments.by), pa.string()), key.segment))
+        return load_snapshot(key.pool, snapshot_id, settings).read(verify=False)
+    wanted = (settings.store, key.model, snapshot_id, spec.segments.by)
+    if wanted not in _LAST:
+        parts = Parts(load_snapshot(key.pool, snapshot_id, settings).read(verify=False), spec.segments.by)
+        _LAST.clear()
+        _LAST[wanted] = parts
+    return _LAST[wanted].of(key.segment)
+
+
+_LAST: dict[tuple[object, ...], Parts] = {}
 
 
 def _codes(column: pa.ChunkedArray) -> pa.DictionaryArray:

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
 from include.ratchet.orchestration.assets import INGEST, MONITOR, TRAIN, dag_id
-from include.ratchet.registry.artifacts import fetch_artifact
+from include.ratchet.registry.artifacts import open_version
 from include.ratchet.settings import read_settings
 
 REPORT_FILES = {"index.html": "text/html; charset=utf-8", "results.json": "application/json"}
@@ -118,7 +118,7 @@ def _fetch(slug: str, version: int, path: str) -> bytes:
     if not SAFE.fullmatch(slug):
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such model")
     try:
-        return fetch_artifact(slug, version, path, read_settings(os.environ))
+        return open_version(slug, version, read_settings(os.environ)).read(path)
     except VersionNotFoundError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     except RegistryUnavailableError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -16,41 +16,61 @@ _TIMEOUT_S = 20.0
 _ALIAS = "/api/2.0/mlflow/registered-models/alias"
 
 
-def fetch_artifact(slug: str, number: int, path: str, settings: Settings) -> bytes:
-    """One file of a version, out of MLflow's server.
+@dataclass(frozen=True)
+class Held:
+    """A version as MLflow's server holds it.
+
+    Attributes:
+        name: of the version, for messages.
+        run_id: of the run that its files are of.
+        tags: its tags.
+        settings: where the server is.
+    """
+
+    name: str
+    run_id: str
+    tags: Mapping[str, str]
+    settings: Settings = field(repr=False)
+
+    def read(self, path: str) -> bytes:
+        """One of its files, such as `card.html`.
+
+        Raises:
+            VersionNotFoundError: it has no such file.
+            RegistryUnavailableError: the server cannot be reached or does not answer in order.
+        """
+        place = locate(self.tags, path)
+        with _open(self.settings) as http:
+            found = http.get("/get-artifact", params={"run_uuid": self.run_id, "path": place.artifact})
+            try:
+                if found.status_code != httpx.codes.NOT_FOUND:
+                    return place.read(found.raise_for_status().content)
+            except KeyError:
+                pass
+            message = f"{self.name} has no file {path}; its training may have been cut off: train it again"
+            raise VersionNotFoundError(message)
+
+
+def open_version(slug: str, number: int, settings: Settings) -> Held:
+    """A version out of MLflow's server.
 
     Args:
         slug: name of the registered model, which is a model key's slug.
         number: of the version.
-        path: of the file below the version's run, such as `card.html`.
         settings: where MLflow's server is.
-
-    Raises:
-        VersionNotFoundError: there is no such version, or it has no such file.
-        RegistryUnavailableError: the server cannot be reached or does not answer in order.
-    """
-    with _open(settings) as http:
-        version = _version(http, slug, number)
-        place = locate(_tags(version), path)
-        content = http.get("/get-artifact", params={"run_uuid": version["run_id"], "path": place.artifact})
-        message = f"{slug}@{number} has no file {path}; its training may have been cut off: train it again"
-        if content.status_code == httpx.codes.NOT_FOUND:
-            raise VersionNotFoundError(message)
-        try:
-            return place.read(content.raise_for_status().content)
-        except KeyError as error:
-            raise VersionNotFoundError(message) from error
-
-
-def fetch_tags(slug: str, number: int, settings: Settings) -> dict[str, str]:
-    """A version's tags, out of MLflow's server.
 
     Raises:
         VersionNotFoundError: there is no such version.
         RegistryUnavailableError: the server cannot be reached or does not answer in order.
     """
     with _open(settings) as http:
-        return _tags(_version(http, slug, number))
+        found = http.get("/api/2.0/mlflow/model-versions/get", params={"name": slug, "version": str(number)})
+        if found.status_code == httpx.codes.NOT_FOUND:
+            message = f"{slug} has no version {number}; see ./ratchet history {slug.partition('.')[0]}"
+            raise VersionNotFoundError(message)
+        version = found.raise_for_status().json()["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in version.get("tags", ())}
+    return Held(f"{slug}@{number}", version["run_id"], tags, settings)
 
 
 def write_aliases(slug: str, aliases: Mapping[str, int], without: Collection[str], settings: Settings) -> None:
@@ -80,16 +100,3 @@ def _open(settings: Settings) -> Iterator[httpx.Client]:
     except httpx.HTTPError as error:
         message = f"MLflow at {settings.mlflow_url} does not answer in order: {error}; see ./ratchet status"
         raise RegistryUnavailableError(message) from error
-
-
-def _tags(version: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in version.get("tags", ())}
-
-
-def _version(http: httpx.Client, slug: str, number: int) -> dict[str, Any]:
-    found = http.get("/api/2.0/mlflow/model-versions/get", params={"name": slug, "version": str(number)})
-    if found.status_code == httpx.codes.NOT_FOUND:
-        message = f"{slug} has no version {number}; see ./ratchet history {slug.partition('.')[0]}"
-        raise VersionNotFoundError(message)
-    version: dict[str, Any] = found.raise_for_status().json()["model_version"]
-    return version

@@ -128,7 +128,7 @@ class Registrar:
         client.set_terminated(run_id)
         return Version(key, int(created.version), submission.verdict.outcome, submission.lineage.as_of,
                        submission.lineage, json.loads(tags["ratchet.metrics"]), run_id,
-                       version_url(key, int(created.version), self._settings))  # fmt: skip
+                       version_url(key, int(created.version), self._settings), tags)  # fmt: skip
 
     def _create_run(self, key: ModelKey, submission: Submission) -> str:
         tags = {TRAINING_TAG: self._training, SEGMENT_TAG: key.segment}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from include.ratchet.errors import VersionNotFoundError
+from include.ratchet.registry.artifacts import Held
 from include.ratchet.registry.bundle import locate
 from include.ratchet.registry.formats import Format, load_model
 from include.ratchet.registry.lineage import Lineage
@@ -37,6 +38,7 @@ class Version:
     metrics: Mapping[str, float]
     run_id: str
     url: str
+    tags: Mapping[str, str] = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.key}@{self.number}"
@@ -86,9 +88,8 @@ def get_version(key: ModelKey, number: int, settings: Settings) -> Version:
 
 def load_estimator(model: Model, version: Version, settings: Settings) -> Any:
     """The fitted estimator of a version, in so far as the spec consents to its format."""
-    tags = _tags(version, settings)
-    form = cast("Format", tags["ratchet.format"])
-    return load_model(_read(version, tags, f"fitted/{MODEL_FILES[form]}", settings), form, model.spec)
+    form = cast("Format", version.tags["ratchet.format"])
+    return load_model(read_artifact(version, f"fitted/{MODEL_FILES[form]}", settings), form, model.spec)
 
 
 def read_artifact(version: Version, path: str, settings: Settings) -> bytes:
@@ -97,14 +98,12 @@ def read_artifact(version: Version, path: str, settings: Settings) -> bytes:
     Raises:
         VersionNotFoundError: it has no such file.
     """
-    return _read(version, _tags(version, settings), path, settings)
-
-
-def _read(version: Version, tags: Mapping[str, str], path: str, settings: Settings) -> bytes:
+    if settings.mlflow_url.startswith("http"):
+        return Held(str(version), version.run_id, version.tags, settings).read(path)
     import mlflow.artifacts
     from mlflow.exceptions import MlflowException
 
-    place = locate(tags, path)
+    place = locate(version.tags, path)
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = mlflow.artifacts.download_artifacts(
@@ -145,9 +144,5 @@ def version_of(key: ModelKey, found: Any, settings: Settings) -> Version:
         metrics=json.loads(found.tags["ratchet.metrics"]),
         run_id=found.run_id,
         url=version_url(key, int(found.version), settings),
+        tags=found.tags,
     )
-
-
-def _tags(version: Version, settings: Settings) -> dict[str, str]:
-    found: dict[str, str] = client_of(settings).get_model_version(version.key.slug, str(version.number)).tags
-    return found

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError, WarmUpError
-from include.ratchet.registry.artifacts import fetch_artifact, fetch_tags
+from include.ratchet.registry.artifacts import open_version
 from include.ratchet.registry.example import EXAMPLE, load_example
 from include.ratchet.registry.formats import load_model
 from include.ratchet.registry.versions import MODEL_FILES
@@ -125,24 +125,15 @@ def warm_up(fitted: Fitted, name: str, task: str, fetch: Fetch) -> None:
         raise WarmUpError(message)
 
 
-def _open(key: ModelKey, number: int, settings: Settings) -> tuple[dict[str, str], Fetch]:
+def _open(key: ModelKey, number: int, settings: Settings) -> tuple[Mapping[str, str], Fetch]:
     """A version's tags, and how its files are had: from MLflow's server, or by its client where there is none."""
     if settings.mlflow_url.startswith("http"):
-        return fetch_tags(key.slug, number, settings), lambda path: fetch_artifact(key.slug, number, path, settings)
+        held = open_version(key.slug, number, settings)
+        return held.tags, held.read
     try:
-        from include.ratchet.registry.versions import client_of, get_version, read_artifact
+        from include.ratchet.registry.versions import get_version, read_artifact
     except ImportError as error:
         message = f"the registry is {settings.mlflow_url}; expected the address of an MLflow server"
         raise RegistryUnavailableError(message) from error
     version = get_version(key, number, settings)
-
-    def fetch(path: str) -> bytes:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return read_artifact(version, path, settings)
-        except (OSError, MlflowException) as error:
-            message = f"{version} has no file {path}"
-            raise VersionNotFoundError(message) from error
-
-    return dict(client_of(settings).get_model_version(key.slug, str(number)).tags), fetch
+    return version.tags, lambda path: read_artifact(version, path, settings)

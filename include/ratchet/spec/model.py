@@ -144,6 +144,13 @@ class ModelSpec(Spec):
             if column in (self.label.column, *self.label.outcomes):
                 message = f"segments.by: {column} is known only with the label; expected a column that callers send"
                 raise ValueError(message)
+        masked = sorted({*self.segments.by} & {*self.serving.records.mask}) if self.segments else []
+        if masked:
+            message = (
+                f"segments.by: {masked[0]} is in serving.records.mask, but records name a row's segment as it is; mask "
+                "other columns, or divide by one that may be seen"
+            )
+            raise ValueError(message)
         if self.segments and self.segments.together and self.rollout.strategy != "direct":
             message = (
                 f"segments.together: champions move in one transaction, but rollout.strategy is "

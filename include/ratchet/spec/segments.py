@@ -62,13 +62,13 @@ def segment_name(values: Sequence[Any]) -> str:
     """The name of the segment that holds some values, one for each column of `by`; WHOLE if one of them is missing.
 
     Values are joined by `/`, and escaped as in a JSON pointer (RFC 6901), so that no two segments share a name:
-    `UA`, `EWR/IAH`, `a~1b` for `a/b`. A value that would read `all` becomes `~all`, an empty one `~`, and a name of
-    more than 300 characters ends with a hash.
+    `UA`, `EWR/IAH`, `a~1b` for `a/b`, `~z` for the character that no database takes. A value that would read `all`
+    becomes `~all`, an empty one `~`, and a name of more than 300 characters ends with a hash.
     """
     if any(value is None or value != value for value in values):
         return WHOLE
     parts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
-    name = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
+    name = "/".join(part.replace("~", "~0").replace("/", "~1").replace("\0", "~z") for part in parts)
     if name in ("", WHOLE):
         return f"~{name}"
     if len(name) > MAX_NAME:

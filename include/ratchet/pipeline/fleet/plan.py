@@ -95,6 +95,7 @@ def plan_fleet(workspace: Workspace, request: TrainingRequest, workers: int) -> 
     wanted = {
         segment: rows for segment, (rows, _) in present.items() if segment not in retired and request.wants(segment)
     }
+    wanted |= {segment: 0 for segment in request.segments or () if segment not in present and segment != WHOLE}
     enough = {segment: rows for segment, rows in wanted.items() if rows >= segments.min_rows}
     costs = read_costs(workspace, model) or _foresee(model, table, names, enough, request)
     plan = FleetPlan(

@@ -12,6 +12,8 @@ from include.ratchet.pipeline.judge import VERDICT, read_verdict
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.train import TWIN, folder_of
 from include.ratchet.pipeline.workspace import RunFolder, Workspace
+from include.ratchet.registry.fleet import find_entries, record_all
+from include.ratchet.registry.ledger import Entry
 from include.ratchet.spec import WHOLE
 
 TABLE = "table.json"
@@ -31,6 +33,7 @@ def conclude(workspace: Workspace, request: TrainingRequest) -> list[KeyResult]:
     few = "fewer rows than segments.min_rows"
     results += [KeyResult(segment, "pooled", few, rows) for segment, rows in sorted(plan.pooled.items())]
     results += [KeyResult(segment, "retired", "no rows for long", 0) for segment in plan.retired]
+    _answer(workspace, request, results)
     keep_table(workspace, request, results)
     for number in range(len(plan.batches)):
         folder.remove(batch_name(number))
@@ -57,6 +60,23 @@ def find_pool_problem(workspace: Workspace, request: TrainingRequest) -> str | N
         return "the pooled model could not be trained; see its tasks"
     verdict = read_verdict(workspace, request)
     return f"the pooled candidate is rejected: {verdict.reason}" if verdict.outcome == "reject" else None
+
+
+def _answer(workspace: Workspace, request: TrainingRequest, results: list[KeyResult]) -> None:
+    """Requests for segments that have too few rows are answered by that; others by a verdict, now or later."""
+    asked = find_entries(request.segment_answers, workspace.settings).values() if request.segment_answers else ()
+    reasons = {one.segment: one.reason for one in results if one.outcome == "pooled"}
+    record_all(
+        [
+            Entry(
+                key=one.key, kind="segment", idempotency_key=f"segment:{one.key.slug}:answered:{one.id}",
+                actor=request.actor, reason=f"not trained: {reasons[one.key.segment]}", as_of=request.as_of,
+                recorded_at=workspace.clock(), details={"event": "pooled", "answers": [one.idempotency_key]},
+            )
+            for one in asked if one.key.segment in reasons
+        ],
+        workspace.settings,
+    )  # fmt: skip
 
 
 def _read_batches(folder: RunFolder, plan: FleetPlan) -> Iterator[KeyResult]:

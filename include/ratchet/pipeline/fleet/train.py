@@ -9,15 +9,15 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.ratchet.data.blobs import MemoryBlobs
-from include.ratchet.data.segments import segments_of
+from include.ratchet.data.segments import Parts, segments_of
 from include.ratchet.errors import TooFewRowsError
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline import judge
@@ -50,8 +50,6 @@ from include.ratchet.training.search import search_alone
 
 RESULTS = "results"
 Progress = Callable[[int, int], None]
-_PASSING = (OSError, SQLAlchemyError)
-"""Faults that are not a key's own: the batch is tried again."""
 _log = logging.getLogger(__name__)
 
 
@@ -122,15 +120,8 @@ def _parts(batch: _Batch, number: int) -> Iterator[tuple[str, pa.Table]]:
         table = table.filter(pc.is_in(pc.cast(segments_of(table, by), pa.string()), pa.array(segments, pa.string())))
     else:
         table = pq.read_table(io.BytesIO(content))
-    names = segments_of(table, by)
-    codes = names.indices.to_numpy(zero_copy_only=False)
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(np.bincount(codes, minlength=len(names.dictionary)))
-    place = {segment: code for code, segment in enumerate(names.dictionary.to_pylist())}
-    for segment in segments:
-        code = place[segment]
-        rows = order[ends[code - 1] if code else 0 : ends[code]]
-        yield segment, table.take(pa.array(rows))
+    parts = Parts(table, by)
+    yield from ((segment, parts.of(segment)) for segment in segments)
 
 
 def _train(batch: _Batch, segment: str, part: pa.Table) -> KeyResult:
@@ -150,9 +141,9 @@ def _train(batch: _Batch, segment: str, part: pa.Table) -> KeyResult:
         return KeyResult(segment, settled.outcome, settled.reason, rows, verdict.version, **numbers)
     except TooFewRowsError as error:
         return KeyResult(segment, "pooled", str(error), rows)
-    except _PASSING:
-        raise
     except Exception as error:  # whatever a segment's rows do to an estimator, the others go on
+        if _passes(error):
+            raise
         _log.exception("%s cannot be trained", key)
         reason = f"{type(error).__name__}: {error}"
         record(
@@ -161,6 +152,15 @@ def _train(batch: _Batch, segment: str, part: pa.Table) -> KeyResult:
             batch.workspace.settings,
         )  # fmt: skip
         return KeyResult(segment, "failed", reason, rows)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a fault is not the key's own: the database or the registry is away, and the batch is tried again."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return bool(error.get_http_status_code() >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return isinstance(error, OSError | SQLAlchemyError)
 
 
 def _judge(batch: _Batch, request: TrainingRequest, part: pa.Table) -> Entry | KeyResult:

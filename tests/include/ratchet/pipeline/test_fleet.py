@@ -107,7 +107,7 @@ def test_a_segments_version_loads_everywhere_and_is_made_again_to_the_bit(worksp
     settings, version = workspace.settings, get_version(key_of(OTHER), 1, workspace.settings)
     estimator = load_estimator(workspace.model(NAME), version, settings)
     mlflow.set_tracking_uri(settings.mlflow_url)
-    loaded = mlflow.pyfunc.load_model(f"runs:/{version.run_id}/model")
+    loaded = mlflow.pyfunc.load_model(f"models:/{version.key.slug}@champion")
     example = json.loads(read_artifact(version, "example.json", settings))["features"]
     import pandas as pd
 
@@ -180,6 +180,21 @@ def test_request_is_answered_by_the_segment_that_it_names(workspace, first):
     newest = read_newest(NAME, "verdict", workspace.settings)[OTHER]
     assert newest.details["answers"] == ["request:web"]
     assert "wins on its window" in {gate["name"] for gate in newest.details["gates"]}
+
+
+def test_request_for_a_segment_with_too_few_rows_is_answered_by_that(workspace, first):
+    key, when = key_of(TINY), AS_OF + timedelta(hours=4)
+    asked = [ledger.Entry(one, "request", f"request:{one}", "Ada", "by hand", when, as_of=when)
+             for one in (key, key_of("never seen"))]  # fmt: skip
+    for entry in asked:
+        ledger.record(entry, workspace.settings)
+    names = tuple(entry.idempotency_key for entry in asked)
+    segments = tuple(entry.key.segment for entry in asked)
+    result = train(workspace, "few", as_of=when, segments=segments, segment_answers=names)
+    assert outcomes(result) == dict.fromkeys(segments, "pooled")
+    for entry in asked:
+        assert ledger.pending_requests(entry.key, workspace.settings) == ()
+    assert "fewer rows" in ledger.history(key, workspace.settings)[-1].reason
 
 
 def test_a_segment_that_cannot_be_trained_fails_alone(tmp_path):

@@ -14,7 +14,24 @@ from include.ratchet.errors import SpecError
 from include.ratchet.spec import WHOLE, ModelKey, load_model, segment_name
 
 VALUES = st.one_of(st.text(max_size=400), st.integers(), st.booleans())
-HOSTILE = ["a/b", "a~1b", "all", "~all", "", "~", "it's", '"', "🛫", "x" * 300, "x" * 301, "EWR-IAH", "é", " ", "\n"]
+HOSTILE = [
+    "a/b",
+    "a~1b",
+    "all",
+    "~all",
+    "",
+    "~",
+    "it's",
+    '"',
+    "🛫",
+    "x" * 300,
+    "x" * 301,
+    "EWR-IAH",
+    "é",
+    " ",
+    "\n",
+    "\0",
+]
 SPEC = """
 name: flights
 owner: operations
