@@ -116,7 +116,7 @@ class Layout:
             "scheduler__orphaned_tasks_check_interval": "10",
             "scheduler__scheduler_idle_sleep_time": "0.2",
             "dag_processor__refresh_interval": "15",
-            # Parsing again and again takes a good part of a core; a new model is there within half a minute all the same.
+            # Parsing again and again takes a good part of a core; a new model is there within half a minute.
             "dag_processor__min_file_process_interval": "30",
             "dag_processor__parsing_processes": "1",
             "usage_data_collection__enabled": "False",
