@@ -244,3 +244,31 @@ def test_histories_are_the_newest_of_each_key(world):
     assert len(store.find_overtaken(NAME, BEGIN + 2 * DAY, fleet.settings)) == 600
     assert store.find_newest(NAME, fleet.settings) == BEGIN + 3 * DAY
     assert len(store.read_looks_at(NAME, BEGIN, fleet.settings)) == 600
+
+
+def test_command_shows_a_fleet_by_cause_and_the_keys_with_signals(world, monkeypatch, capsys):
+    from include.ratchet.cli import monitor as command
+
+    fleet, names = world(), keys(50, pool=True)
+    monkeypatch.setattr(command, "open_workspace", lambda: fleet.workspace)
+    command.monitor(NAME)
+    assert "orders has not been looked at yet" in capsys.readouterr().err
+    fleet.crown(names)
+    fleet.see(names, 0, {key: [nulls()] for key in names[:40]} | {names[45]: [fired("drift")]})
+    fleet.run(names, 0)
+    capsys.readouterr()
+    command.monitor(NAME)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "2026-03-01: 51 keys, 41 with signals" in shown
+    assert "incident, quality: price, share of nulls, in 40 keys, since 2026-03-01, open" in shown
+    assert "incident, drift: columns, in orders/k0045" in shown
+    assert "k0000" in shown
+    assert "and 11 more keys with signals" in shown
+    command.monitor(NAME, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["keys"], len(told["signals"]), told["signals"]["k0045"]) == (51, 41, ["drift of columns"])
+    assert [(one["cause"], len(one["keys"]), one["open"]) for one in told["causes"]] == [
+        ("quality: price, share of nulls", 40, 40), ("drift: columns", 1, 1),
+    ]  # fmt: skip
+    command.monitor(f"{NAME}/k0045")
+    assert "drift of columns" in " ".join(capsys.readouterr().err.split())

@@ -260,6 +260,13 @@ def test_segments_are_seen_by_themselves_a_few_at_a_time(watched, monkeypatch):
     assert kinds(looks["a"]) == set()
     assert "drift" in kinds(looks["b"])
     assert kinds(looks["c"]) == {"service"}
+    # Labels come late to all of them at once, each to its own rows.
+    watched.land(["2026-03-02", "2026-03-03"])
+    monitor.profile(workspace, NAME, segments, "2026-03-02", datetime(2026, 3, 4, tzinfo=UTC))
+    late = {name: store.read_look(ModelKey(NAME, name), day, settings) for name in segments}
+    assert [late[name].maturity for name in segments] == [1, 1, 0]
+    assert late["a"].numbers["labelled"] == late["b"].numbers["labelled"] == 400
+    assert late["a"].numbers["metric"] == late["b"].numbers["metric"] > 0.5
 
 
 def test_requests_are_watched_with_their_payloads_described(watched):
