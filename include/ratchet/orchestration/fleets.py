@@ -87,6 +87,7 @@ def promote_segments(request: Json, approval: Mapping[str, Any] | None = None) -
         raise AirflowSkipException(message)
     results = fleet.promote_together(workspace, asked, fleet.read_table(workspace, asked), person or asked.actor)
     keep_table(workspace, asked, results)
+    tell_fleet(workspace, asked, results, "segments promoted")
     _log.info("\n%s", fleet.table(results, 10_000))
     yield _say_moved(asked, results)
 

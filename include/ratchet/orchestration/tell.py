@@ -52,8 +52,10 @@ def warn_of_data(workspace: Workspace, model: str, reports: Sequence[ValidationR
         tell(message, SlackSender(spec), workspace.settings, workspace.clock())
 
 
-def tell_fleet(workspace: Workspace, request: TrainingRequest, results: Sequence[KeyResult]) -> None:
-    """Say what came of a fleet's training: what moved, what was refused and what failed, in one message."""
+def tell_fleet(
+    workspace: Workspace, request: TrainingRequest, results: Sequence[KeyResult], what: str = "segments trained"
+) -> None:
+    """Say what came of a fleet's training, or of its promotion: what moved and what failed, in one message."""
     from include.ratchet.alerts.messages import fleet_message
     from include.ratchet.alerts.outbox import tell
     from include.ratchet.orchestration.notify import SlackSender, run_url
@@ -72,7 +74,7 @@ def tell_fleet(workspace: Workspace, request: TrainingRequest, results: Sequence
         title = ", ".join(f"{number} {name}" for name, number in count(results).items())
         run = run_url(settings.airflow_url, f"train_{spec.name}", request.training_id)
         message = fleet_message(
-            spec, f"segments:{spec.name}:{request.training_id}", f"segments trained: {title}", told, {"run": run},
+            spec, f"{what}:{spec.name}:{request.training_id}", f"{what}: {title}", told, {"run": run},
             is_grave="failed" in count(results),
         )  # fmt: skip
         logging.getLogger(__name__).info("alert: %s", tell(message, SlackSender(spec), settings, workspace.clock()))

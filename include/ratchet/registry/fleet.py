@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
@@ -40,9 +40,13 @@ def read_champions(model: str, settings: Settings) -> dict[str, AliasState]:
         return {row["segment"]: state_of(row) for row in connection.execute(query).mappings()}
 
 
-def read_newest(model: str, kind: Kind, settings: Settings) -> dict[str, Entry]:
-    """The newest row of a kind of every segment of a model, by segment."""
+def read_newest(
+    model: str, kind: Kind, settings: Settings, segments: Collection[str] | None = None
+) -> dict[str, Entry]:  # fmt: skip
+    """The newest row of a kind of every segment of a model, or of some of them, by segment."""
     newest = select(func.max(ledger.c.id)).where(ledger.c.model == model, ledger.c.kind == kind)
+    if segments is not None:
+        newest = newest.where(ledger.c.segment.in_(segments))
     query = select(ledger).where(ledger.c.id.in_(newest.group_by(ledger.c.segment)))
     with engine_of(settings.database_url).connect() as connection:
         return {row["segment"]: entry_of(row) for row in connection.execute(query).mappings()}

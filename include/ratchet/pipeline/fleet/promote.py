@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,10 +64,10 @@ def promote_together(
         actor: the person who agreed, or who or what asked for the training.
 
     Returns:
-        The results, those that waited with what became of them.
+        The results, those that waited with what became of them, and the pooled model's.
 
     Raises:
-        LedgerConflictError: all are to move together, and one cannot; nothing has moved.
+        LedgerConflictError: all are to move together, and another champion came in between; nothing has moved.
     """
     model, settings = request.key.model, workspace.settings
     waiting = [one for one in results if one.outcome == "waiting"]
@@ -75,23 +75,33 @@ def promote_together(
     requests = {key.segment: replace(request, key=key, actor=actor) for key in keys}
     known = find_entries([verdict_name(one) for one in requests.values()], settings)
     verdicts = {entry.key.segment: entry for entry in known.values()}
-    names = [name for name in requests if name in verdicts]
     spec = workspace.model(model).spec
-    settled: dict[str, Settled] = {}
-    if spec.segments is not None and spec.segments.together:
-        _check_together(model, verdicts.get(WHOLE), results)
-        moves = [(promotion_of(workspace, requests[name], verdicts[name]), verdicts[name].details["judged_against"])
-                 for name in names]  # fmt: skip
-        move_champions(moves, settings)
-        for name in names:
-            follow(requests[name].key, read_aliases(requests[name].key, settings), settings)
-            settled[name] = Settled("promoted", "together with the others")
+    is_joint = spec.segments is not None and spec.segments.together
+    behind = _find_behind(verdicts.get(WHOLE), results) if is_joint else None
+    if behind is not None:
+        settled = {name: Settled("kept", behind) for name in verdicts}
+    elif is_joint:
+        settled = _move(workspace, requests, verdicts)
     else:
-        settled = {name: settle(workspace, requests[name], verdicts[name]) for name in names}
+        settled = {name: settle(workspace, requests[name], verdicts[name]) for name in verdicts}
+    whole = [KeyResult(WHOLE, "waiting", "", 0, one.version, **gain_of(spec, one))
+             for name, one in verdicts.items() if name == WHOLE]  # fmt: skip
     return [
         replace(one, outcome=settled[one.segment].outcome, reason=settled[one.segment].reason)
-        if one.outcome == "waiting" else one for one in results
+        if one.outcome == "waiting" else one for one in (*whole, *results)
     ]  # fmt: skip
+
+
+def _move(
+    workspace: Workspace, requests: Mapping[str, TrainingRequest], verdicts: Mapping[str, Entry]
+) -> dict[str, Settled]:
+    """Move every champion in one transaction."""
+    moves = [(promotion_of(workspace, requests[name], one), one.details["judged_against"])
+             for name, one in verdicts.items()]  # fmt: skip
+    move_champions(moves, workspace.settings)
+    for name in verdicts:
+        follow(requests[name].key, read_aliases(requests[name].key, workspace.settings), workspace.settings)
+    return dict.fromkeys(verdicts, Settled("promoted", "together with the others"))
 
 
 def gain_of(spec: ModelSpec, verdict: Entry) -> dict[str, Any]:
@@ -136,20 +146,14 @@ def _check_pool(workspace: Workspace, key: ModelKey, verdict: Entry) -> None:
         raise LedgerConflictError(message)
 
 
-def _check_together(model: str, pool: Entry | None, results: Sequence[KeyResult]) -> None:
-    """All, or none: whatever keeps one key behind that is in production keeps all.
-
-    Raises:
-        LedgerConflictError: one is behind.
-    """
+def _find_behind(pool: Entry | None, results: Sequence[KeyResult]) -> str | None:
+    """What keeps all where they are: a pooled candidate that did not pass, or a segment that was refused or failed."""
     behind = [
-        f"{one.segment} ({one.outcome}: {one.reason[:100]})" for one in results if one.outcome in ("failed", "refused")
-    ]
+        f"{one.segment} ({one.outcome}: {one.reason[:100]})" for one in results
+        if one.outcome in ("failed", "refused")
+    ]  # fmt: skip
     if pool is not None and pool.details["outcome"] != "promote":
         behind.insert(0, f"the pooled model ({pool.reason[:100]})")
-    if behind:
-        message = (
-            f"{model}: segments.together is set and {len(behind)} cannot move: {'; '.join(behind[:5])}; none is "
-            "promoted. Mend what keeps them behind and train again"
-        )
-        raise LedgerConflictError(message)
+    if not behind:
+        return None
+    return f"segments.together is set, and {len(behind)} cannot move: {'; '.join(behind[:5])}; none is promoted"

@@ -86,7 +86,7 @@ def train_batch(
     Raises:
         OSError: the store or the registry is away; what is done stays done.
     """
-    batch = _open(workspace, request, f"{RESULTS}/{number}.begun")
+    batch = _open(workspace, request, number)
     results = []
     for segment, part in _parts(batch, number):
         started = time.monotonic()
@@ -97,16 +97,16 @@ def train_batch(
     return results
 
 
-def _open(workspace: Workspace, request: TrainingRequest, begun: str) -> _Batch:
+def _open(workspace: Workspace, request: TrainingRequest, number: int) -> _Batch:
     model, folder = workspace.model(request.key.model), folder_of(workspace, request)
     plan = read_plan(workspace, request)
     shared = {name: folder.need(name) for name in (SNAPSHOT, VALIDATION)}
     shared[ENVIRONMENT] = json.dumps(read_environment(model, os.environ).to_dict()).encode()
     pool = open_rival(workspace, model, request.key.pool, plan.pool) if plan.pool is not None else None
-    before = read_newest(model.name, "verdict", workspace.settings)
+    before = read_newest(model.name, "verdict", workspace.settings, plan.batches[number])
     asked = find_entries(request.segment_answers, workspace.settings).values()
     ordered = sorted(asked, key=lambda entry: entry.id or 0)
-    is_retry = not folder.put_new(begun, b"1")
+    is_retry = not folder.put_new(f"{RESULTS}/{number}.begun", b"1")
     registrar = Registrar(model, request.training_id, workspace.settings, known=before.keys(), is_retry=is_retry)
     return _Batch(workspace, request, plan, model, pool, registrar, shared, before, ordered)
 

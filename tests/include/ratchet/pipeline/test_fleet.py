@@ -274,6 +274,12 @@ def test_all_move_together_or_none(tmp_path):
         entry for key in (POOL, key_of(OTHER)) for entry in ledger.history(key, settings) if entry.kind == "promotion"
     ]
     assert len(rows) == 2
+    # A segment that fails keeps all where they are.
+    results = [*first.fleet[1:], replace(first.fleet[1], outcome="failed", reason="broken")]
+    results = [replace(one, outcome="waiting") if one.segment == OTHER else one for one in results]
+    kept = fleet.promote_together(workspace, TrainingRequest(POOL, "one", AS_OF), results, "Ada")
+    assert {one.outcome for one in kept if one.segment in ("all", OTHER)} == {"kept"}
+    assert "1 cannot move" in kept[0].reason
     # In the way of one of them stands a champion that came in between; the pool stays as well.
     request = TrainingRequest(POOL, "two", AS_OF + timedelta(days=1), trials=2)
     before = fleet.promote_together
