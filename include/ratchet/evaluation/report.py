@@ -232,7 +232,7 @@ def reliability_curve(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats) 
     )
 
 
-def measure_latency_ms(predict_one: Any, frame: pd.DataFrame, repeats: int = 40) -> float:
+def measure_latency_ms(predict_one: Any, frame: pd.DataFrame, repeats: int = 20) -> float:
     """Median milliseconds to predict one row, after a warm-up."""
     rows = [frame.iloc[[number % len(frame)]] for number in range(repeats + 3)]
     seconds = []
