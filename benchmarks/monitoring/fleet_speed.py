@@ -108,7 +108,7 @@ def build(settings: Settings, keys: int, broken: int) -> None:
     """Records of the day and of the days whose labels may come, a reference of each key, and days of history."""
     place = settings.models_dir / NAME
     place.mkdir(parents=True)
-    spec = spec_of(NAME).model_dump(mode="json", exclude_defaults=True)
+    spec = spec_of(NAME, min_rows=ROWS // 2).model_dump(mode="json", exclude_defaults=True)
     columns = {"shop": {"type": "string", "nullable": False}}
     (place / "model.yaml").write_text(yaml.safe_dump({**spec, "columns": columns, "segments": {"by": "shop"}}))
     model, rng = open_workspace(settings).model(NAME), np.random.default_rng(0)

@@ -251,9 +251,9 @@ def _outcomes(
     """Share of labels that have come, and what the champion's answers were worth; each key counts once."""
     spec = model.spec
     groups = {FEATURE + name for name in (*spec.evaluation.slices, *spec.evaluation.sensitive)}
-    # Without payloads and features, which would be copied with each choice of rows.
-    rows = rows.select([name for name in rows.column_names if name in groups or (
-        name != "payload" and not name.startswith(FEATURE))])  # fmt: skip
+    # Nothing else: it would be copied with each choice of rows.
+    needed = {"version", "score", "key", POOLED_FOR, _PLACE, _UNHELPFUL, *(["output"] if reference.classes else [])}
+    rows = rows.select([name for name in rows.column_names if name in groups | needed])
     rows = rows.filter(
         pc.and_kleene(pc.equal(rows["version"], reference.version), pc.fill_null(pc.is_finite(rows["score"]), False))
     )
