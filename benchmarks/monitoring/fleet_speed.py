@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from argparse import Namespace
@@ -70,16 +70,20 @@ def measure(settings: Settings, jobs: int) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
 
     def step(name: str, work: Callable[[], Any]) -> Any:
-        begun, used = time.perf_counter(), _processor()
+        begun, used = time.perf_counter(), time.process_time()
         result = work()
-        found[name] = (time.perf_counter() - begun, _processor() - used)
+        found[name] = (time.perf_counter() - begun, time.process_time() - used)
         return result
 
     workspace = open_workspace(settings)
     batches = step("plan", lambda: monitor.batches_of(monitor.keys_of(settings, NAME)))
-    for name in ("profile", "compare"):
-        # A pool of its own, as a processor's time is known of processes that have ended.
-        step(name, lambda name=name: _in_tasks(name, settings, batches, jobs))  # type: ignore[misc]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        # Airflow forks its tasks from a process that has imported all this.
+        list(pool.map(warm, range(jobs)))
+        for name in ("profile", "compare"):
+            begun = time.perf_counter()
+            used = sum(pool.map(look, [settings] * len(batches), [name] * len(batches), batches))
+            found[name] = (time.perf_counter() - begun, used)
     step("judge: control", lambda: monitor.control(workspace, NAME, PARTITION))
     step("judge", lambda: monitor.judge_all(workspace, NAME, PARTITION))
 
@@ -93,15 +97,23 @@ def measure(settings: Settings, jobs: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-def look(settings: Settings, name: str, segments: Sequence[str]) -> None:
-    """One task's part of a step."""
+def warm(_: int) -> None:
+    """Import what tasks need, long enough that each process does."""
+    importlib.import_module("include.ratchet.monitoring.monitor")
+    importlib.import_module("sklearn.isotonic")
+    time.sleep(5)
+
+
+def look(settings: Settings, name: str, segments: Sequence[str]) -> float:
+    """One task's part of a step; seconds of the processor."""
     from include.ratchet.monitoring import monitor
 
-    workspace = open_workspace(settings)
+    workspace, used = open_workspace(settings), time.process_time()
     if name == "profile":
         monitor.profile(workspace, NAME, segments, PARTITION, AS_OF)
     else:
         monitor.compare(workspace, NAME, segments, PARTITION)
+    return time.process_time() - used
 
 
 def build(settings: Settings, keys: int, broken: int) -> None:
@@ -170,12 +182,6 @@ def open_workspace(settings: Settings) -> Workspace:
     return Workspace(settings, MappedConnections(), lambda: datetime.now(UTC))
 
 
-def _in_tasks(name: str, settings: Settings, batches: Sequence[Sequence[str]], jobs: int) -> None:
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        count = len(batches)
-        list(pool.map(look, [settings] * count, [name] * count, batches))
-
-
 def _at(rows: pa.Table, day: date) -> pa.Table:
     """The same rows on another day."""
     keys = pa.array([day.isoformat()] * rows.num_rows)
@@ -232,12 +238,6 @@ def _add_history(
         Look(ModelKey(NAME, name), partition.key, partition.start, partition.end, as_of, 1, ROWS,
              0.0 if is_late else 1.0, frozenset(), (), told) for name in names
     ], settings)  # fmt: skip
-
-
-def _processor() -> float:
-    """Seconds of the processor that this process and those that it waited for have used."""
-    return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_SELF,
-                                                                              resource.RUSAGE_CHILDREN)))  # fmt: skip
 
 
 def _report(found: dict[str, tuple[float, float]], keys: int, broken: int) -> str:
