@@ -28,12 +28,14 @@ WORKERS = 2
 def run_fleet(settings: Settings, request: TrainingRequest) -> dict[str, Any]:
     """Plan, train in as many processes as there are cores, conclude; seconds of each, and what came of it."""
     workspace = world.open_workspace(settings)
-    started = time.perf_counter()
-    plan = fleet.plan_fleet(workspace, request, WORKERS)
-    planned = time.perf_counter()
     # From a process that has loaded the libraries and done nothing, as tasks are.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.fleet.preloaded"])
+    with context.Pool(1) as ready:
+        ready.apply(int)
+    started = time.perf_counter()
+    plan = fleet.plan_fleet(workspace, request, WORKERS)
+    planned = time.perf_counter()
     with context.Pool(WORKERS, maxtasksperchild=1) as pool:
         batches = pool.starmap(_train, [(settings, request, number) for number in range(len(plan.batches))], 1)
     trained = time.perf_counter()

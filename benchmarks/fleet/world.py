@@ -128,8 +128,12 @@ def services(folder: Path) -> Iterator[Settings]:
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg2", database=name)
         urls[name] = url.render_as_string(hide_password=False)
     port = _free_port()
-    jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    environment = {**os.environ, **jobs, "MLFLOW_BACKEND_STORE_URI": urls["mlflow"]}
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": urls["mlflow"],
+    }
     command = [sys.executable, "-m", "mlflow", "server", f"--artifacts-destination={folder / 'mlflow'}",
                "--host=127.0.0.1", f"--port={port}", "--workers=1"]  # fmt: skip
     with (folder / "mlflow.log").open("w") as log:

@@ -8,15 +8,18 @@ import time
 from collections import Counter
 from contextlib import suppress
 
+import httpx
 import psutil
 import pytest
 from mlflow import MlflowClient
 
 from include.ratchet.data.blobs import open_blobs
+from include.ratchet.data.records import RecordTable
+from include.ratchet.monitoring import store
 from include.ratchet.pipeline.workspace import RunFolder
 from include.ratchet.registry import ledger
 from include.ratchet.registry.fleet import read_champions, read_newest
-from include.ratchet.spec import ModelKey, segment_name
+from include.ratchet.spec import ModelKey, get_model, segment_name
 from include.ratchet.stack.client import FINISHED
 from tests.system.conftest import CARRIERS, SHOPS, shop_names
 
@@ -89,14 +92,41 @@ def test_workers_that_die_lose_and_double_nothing(stack):
     trained = [segment for segment, one in found.items() if one["version"]]
     assert len(trained) >= 190
     versions = mlflow_versions(stack, SHOPS, run_id)
-    assert versions == Counter(dict.fromkeys(("all", *trained), 1))
+    assert versions == Counter(dict.fromkeys(trained, 1))
     champions = read_champions(SHOPS, stack.settings)
     for segment in trained:
         kinds = Counter(entry.kind for entry in ledger.history(ModelKey(SHOPS, segment), stack.settings))
         assert kinds["verdict"] == 1
         is_champion = found[segment]["outcome"] == "promoted"
         assert kinds["promotion"] == (segment in champions) == is_champion
+    assert len(champions) >= 150
     assert len(stack.slack.about(f"{SHOPS}: segments trained")) == 1
+
+
+def test_the_next_day_is_answered_scored_and_watched_by_segment(stack):
+    day = "2026-03-01"
+    stack.run(f"ingest_{SHOPS}", {"first": day, "last": day})
+    stack.run(f"score_{SHOPS}", {"first": day, "last": day})
+    champions = read_champions(SHOPS, stack.settings)
+    model = get_model(stack.settings.models_dir, SHOPS)
+    records = RecordTable(stack.settings, model, "scores").read([day], columns=["segment", "version", "score", "error"])
+    assert records.num_rows == 1200
+    for one in records.to_pylist():
+        if one["score"] is None:  # nobody stands in, and that is said
+            assert "segment" in one["error"] or "model" in one["error"]
+        else:
+            assert champions[one["segment"]].version == one["version"]
+    stack.run(f"monitor_{SHOPS}", {"first": day, "last": day, "as_of": "2026-03-03"})
+    for segment in list(champions)[:20]:
+        look = store.read_look(ModelKey(SHOPS, segment), day, stack.settings)
+        assert look is not None
+        assert look.version == champions[segment].version
+    shops = [name for name in shop_names() if segment_name([name]) in champions][:30]
+    rows = [{"order_id": f"asked {number}", "ordered_at": f"{day}T12:00:00+00:00", "shop": name, "price": 20.0}
+            for number, name in enumerate(shops)]  # fmt: skip
+    answer = httpx.post(f"{stack.layout.serving_url}/v1/models/{SHOPS}/predict", json={"rows": rows}, timeout=120)
+    assert answer.status_code == 200, answer.text
+    assert [one["segment"] for one in answer.json()["predictions"]] == [segment_name([name]) for name in shops]
 
 
 def running(stack, run_id):
