@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import httpx
 import psutil
@@ -122,7 +123,8 @@ def test_the_next_day_is_answered_scored_and_watched_by_segment(stack):
         assert look is not None
         assert look.version == champions[segment].version
     shops = [name for name in shop_names() if segment_name([name]) in champions][:30]
-    rows = [{"order_id": f"asked {number}", "ordered_at": f"{day}T12:00:00+00:00", "shop": name, "price": 20.0}
+    now = datetime.now(UTC).isoformat()
+    rows = [{"order_id": f"asked {number}", "ordered_at": now, "shop": name, "price": 20.0}
             for number, name in enumerate(shops)]  # fmt: skip
     answer = httpx.post(f"{stack.layout.serving_url}/v1/models/{SHOPS}/predict", json={"rows": rows}, timeout=120)
     assert answer.status_code == 200, answer.text
