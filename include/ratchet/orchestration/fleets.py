@@ -66,8 +66,9 @@ def report_segments(request: Json | None) -> Json:
     counts = fleet.count(results)
     _log.info("\n%s", fleet.table(results, 10_000))
     tell_fleet(workspace, asked, results)
-    if counts.get("failed") and not any(one.version for one in results):
-        message = f"none of {counts['failed']} segments could be trained: {results[0].reason}"
+    failed = [one for one in results if one.outcome == "failed"]
+    if failed and not any(one.version for one in results):
+        message = f"none of {len(failed)} segments could be trained; {failed[0].segment}: {failed[0].reason}"
         raise TooFewRowsError(message)
     problem = fleet.find_pool_problem(workspace, asked)
     if problem is not None:

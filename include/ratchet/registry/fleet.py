@@ -18,6 +18,7 @@ from include.ratchet.registry.ledger import (
     Entry,
     Kind,
     MovedError,
+    aliases_of,
     answered_requests,
     append,
     entry_of,
@@ -137,17 +138,25 @@ def move_champions(moves: Sequence[tuple[Entry, int | None]], settings: Settings
         raise LedgerConflictError(message) from error
 
 
-def retire(entry: Entry, settings: Settings) -> dict[str, AliasState]:
+def retire(entry: Entry, settings: Settings, expected: int | None = None) -> dict[str, AliasState]:
     """Let a segment have no champion any more: the pooled model answers for it, until a training gives it one again.
 
     Args:
         entry: of kind `segment`, why; recorded in the same transaction.
         settings: of the installation.
+        expected: the champion that was decided about; None: whichever it is.
 
     Returns:
         The aliases afterwards. Doing the same thing twice changes nothing the second time.
+
+    Raises:
+        LedgerConflictError: the champion is another than expected; nothing has changed.
     """
     with engine_of(settings.database_url).begin() as connection:
+        champion = aliases_of(connection, entry.key, lock=True).get(CHAMPION)
+        if champion is not None and expected is not None and champion.version != expected:
+            message = f"{entry.key}: the champion is now {champion.version}, no longer {expected}; it stays"
+            raise LedgerConflictError(message)
         append(connection, entry)
         for alias in (CHAMPION, PREVIOUS, CHALLENGER):
             remove_alias(connection, entry.key, alias)

@@ -112,7 +112,7 @@ def answered_requests(rows: Sequence[Entry]) -> set[str]:
 def read_aliases(key: ModelKey, settings: Settings) -> dict[str, AliasState]:
     """The aliases of a model key."""
     with engine_of(settings.database_url).connect() as connection:
-        return _aliases(connection, key)
+        return aliases_of(connection, key)
 
 
 def move_champion(entry: Entry, expected: int | None, settings: Settings) -> dict[str, AliasState]:
@@ -170,7 +170,7 @@ def move(connection: Connection, entry: Entry, expected: int | None) -> dict[str
     known = connection.execute(
         select(ledger.c.id).where(ledger.c.idempotency_key == entry.idempotency_key)
     ).scalar_one_or_none()
-    before = _aliases(connection, entry.key, lock=True)
+    before = aliases_of(connection, entry.key, lock=True)
     if known is not None:
         return before
     champion = before.get(CHAMPION)
@@ -187,7 +187,7 @@ def move(connection: Connection, entry: Entry, expected: int | None) -> dict[str
         if champion.version != entry.version:
             # Only after the champion's row was swapped: the key's aliases are this transaction's until it ends.
             set_alias(connection, entry.key, PREVIOUS, champion, row)
-    return _aliases(connection, entry.key)
+    return aliases_of(connection, entry.key)
 
 
 def _check_move(entry: Entry, champion: AliasState | None, expected: int | None) -> None:
@@ -230,7 +230,8 @@ def append(connection: Connection, entry: Entry) -> int:
     return int(inserted[0]) if inserted else 0
 
 
-def _aliases(connection: Connection, key: ModelKey, *, lock: bool = False) -> dict[str, AliasState]:
+def aliases_of(connection: Connection, key: ModelKey, *, lock: bool = False) -> dict[str, AliasState]:
+    """The aliases of a model key, held until the transaction ends if they are locked."""
     query = select(aliases).where(aliases.c.model == key.model, aliases.c.segment == key.segment)
     rows = connection.execute(query.with_for_update() if lock else query).mappings()
     return {row["alias"]: state_of(row) for row in rows}

@@ -89,7 +89,7 @@ def _return_to_pool(settings: Settings, key: ModelKey, order: Order) -> Reversal
         reason=f"pooled: {order.reason}", recorded_at=order.recorded_at, version=pool.version, as_of=pool.as_of,
         details={"event": "pooled", "from": champion.version},
     )  # fmt: skip
-    follow(key, retire(entry, settings), settings)
+    follow(key, retire(entry, settings, champion.version), settings)
     return _pool_words(key, champion.version, pool.version)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,8 +30,8 @@ from include.ratchet.training.frames import times
 from include.ratchet.training.search import time_trial
 
 FLEET, COSTS = "fleet.json", "costs.json"
-_FITS = 2.5
-"""Of a key beside its search's: the final one, the same again, and the learning curve's."""
+_FITS = 2
+"""Of a key beside its search's: the final one, and the same again."""
 _LEARNT = "costs"
 """Stands in a training id's place where a model keeps what its trainings took."""
 
@@ -124,7 +124,7 @@ def batch_name(number: int) -> str:
 
 def read_costs(workspace: Workspace, model: Model) -> Costs | None:
     """What a key took in the last training, if it was of the same spec."""
-    folder = replace(workspace, scratch=None).folder(model.key, _LEARNT)
+    folder = workspace.folder(model.key, _LEARNT)
     known = folder.need_json(COSTS) if folder.get(COSTS) else {}
     return Costs(**known["costs"]) if known.get("spec") == model.spec.hash else None
 

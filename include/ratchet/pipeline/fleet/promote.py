@@ -114,19 +114,23 @@ def gain_of(spec: ModelSpec, verdict: Entry) -> dict[str, Any]:
 
 def _leave(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Settled:
     """Production stays, unless the pooled model is surely better than the segment's own champion."""
-    gain, champion = verdict.details.get("pool_gain"), read_champion(workspace, request.key)
-    reason = verdict.reason.partition(": ")[2]
-    is_same = champion is not None and champion.version == verdict.details["judged_against"]
-    if request.is_backfill or not is_same or gain is None or gain["low"] <= 0:
-        return Settled("kept" if verdict.details["outcome"] == "hold" else "refused", reason)
+    gain, champion = verdict.details.get("pool_gain"), verdict.details["judged_against"]
+    outcome: Outcome = "kept" if verdict.details["outcome"] == "hold" else "refused"
+    stays = Settled(outcome, verdict.reason.partition(": ")[2])
+    found = read_champion(workspace, request.key)
+    if request.is_backfill or gain is None or gain["low"] <= 0 or found is None or found.version != champion:
+        return stays
     words = f"the pooled version {verdict.details['pool']} is better on its rows by {gain['value']:.4f} " \
             f"[{gain['low']:.4f}, {gain['high']:.4f}]"  # fmt: skip
     entry = Entry(
         key=request.key, kind="segment", idempotency_key=f"segment:{request.key.slug}:pooled:{request.training_id}",
         actor=request.actor, reason=f"pooled: {words}", recorded_at=workspace.clock(), version=verdict.details["pool"],
-        as_of=request.as_of, details={"event": "pooled", "gain": gain, "from": champion.version if champion else None},
+        as_of=request.as_of, details={"event": "pooled", "gain": gain, "from": champion},
     )  # fmt: skip
-    follow(request.key, retire(entry, workspace.settings), workspace.settings)
+    try:
+        follow(request.key, retire(entry, workspace.settings, champion), workspace.settings)
+    except LedgerConflictError:  # another came in between, and was judged as well
+        return stays
     return Settled("returned", words)
 
 
