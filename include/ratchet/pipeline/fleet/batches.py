@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,6 +15,8 @@ MAX_START_UP = 0.1
 """The share of its work that a task's start-up may be."""
 PER_WORKER = 4
 """Batches for each worker: the last one to end makes the others wait for a quarter of its share at most."""
+MAX_ROWS = 500_000
+"""Of a batch, which holds them in memory: however large the fleet is, a task is not."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def cut(rows: Mapping[str, int], costs: Costs, workers: int) -> tuple[tuple[str,
     work = {segment: costs.of(count) for segment, count in rows.items()}
     total = sum(work.values())
     most = int(total * MAX_START_UP / START_UP_S)
-    count = max(1, min(workers * PER_WORKER, most, len(work)))
+    fewest = math.ceil(sum(rows.values()) / MAX_ROWS)
+    count = min(len(work), max(1, min(workers * PER_WORKER, most), fewest))
     heap: list[tuple[float, int]] = [(0.0, number) for number in range(count)]
     batches: list[list[str]] = [[] for _ in heap]
     for segment in sorted(work, key=lambda one: (-work[one], one)):
