@@ -18,8 +18,9 @@ from include.ratchet.features import feature_names
 from include.ratchet.pipeline import fleet
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.settings import Settings
-from include.ratchet.training.fit import Candidate, fit_candidate
+from include.ratchet.training.fit import fit_candidate
 from include.ratchet.training.frames import features_frame, label_array
+from include.ratchet.training.search import candidate_of
 from include.ratchet.training.split import split_rows
 
 WORKERS = 2
@@ -89,15 +90,10 @@ def _fit(settings: Settings, part: Any, trials: int) -> None:
     model = world.open_workspace(settings).model(world.NAME)
     points = fixed_points(model.spec, "random", trials)
     for point in points:
-        candidate = _candidate(point)
+        candidate = candidate_of(point)
         fit_candidate(model, candidate, frame.iloc[split.train], label[split.train])
     for _ in range(2):
         fit_candidate(model, candidate, frame.iloc[split.development], label[split.development])
-
-
-def _candidate(point: dict[str, Any]) -> Candidate:
-    name = str(point["candidate"])
-    return Candidate(name, {key.removeprefix(f"{name}."): value for key, value in point.items() if key != "candidate"})
 
 
 def sizes_of(settings: Settings, folder: Path) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -39,21 +40,26 @@ class Parts:
     Args:
         table: with the columns of `by`.
         by: what the spec divides by.
+
+    Attributes:
+        names: the segment of each row, (n_rows,) of dictionary<int32, string>.
     """
 
     def __init__(self, table: pa.Table, by: Sequence[str]) -> None:
-        names = segments_of(table, by)
+        self.names = names = segments_of(table, by)
         codes = names.indices.to_numpy(zero_copy_only=False)
         self._table, self._order = table, np.argsort(codes, kind="stable")
         self._ends = np.cumsum(np.bincount(codes, minlength=len(names.dictionary)))
         self._place = {segment: code for code, segment in enumerate(names.dictionary.to_pylist())}
 
-    def of(self, segment: str) -> pa.Table:
-        """A segment's rows; none of one that the table does not have."""
-        code = self._place.get(segment)
-        if code is None:
-            return self._table.slice(0, 0)
-        return self._table.take(pa.array(self._order[self._ends[code - 1] if code else 0 : self._ends[code]]))
+    def of(self, *segments: str) -> pa.Table:
+        """The rows of some segments, one after the other; none of one that the table does not have."""
+        rows = [self._rows(self._place[segment]) for segment in segments if segment in self._place]
+        return self._table.take(pa.array(np.concatenate(rows))) if rows else self._table.slice(0, 0)
+
+    def _rows(self, code: int) -> npt.NDArray[np.int64]:
+        rows: npt.NDArray[np.int64] = self._order[self._ends[code - 1] if code else 0 : self._ends[code]]
+        return rows
 
 
 def part_of(table: pa.Table, spec: ModelSpec, key: ModelKey) -> pa.Table:

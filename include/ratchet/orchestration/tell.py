@@ -64,17 +64,18 @@ def tell_fleet(
     from include.ratchet.spec import ModelKey
 
     spec, settings = workspace.model(request.key.model).spec, workspace.settings
+    counts = count(results)
     told: dict[str, list[tuple[ModelKey, str]]] = {}
     for one in results:
         if one.outcome in TOLD:
-            told.setdefault(f"{WORDS[one.outcome]}: {count(results)[one.outcome]}", []).append(
+            told.setdefault(f"{WORDS[one.outcome]}: {counts[one.outcome]}", []).append(
                 (ModelKey(spec.name, one.segment), one.reason)
             )
     if told:
-        title = ", ".join(f"{number} {name}" for name, number in count(results).items())
+        title = ", ".join(f"{number} {name}" for name, number in counts.items())
         run = run_url(settings.airflow_url, f"train_{spec.name}", request.training_id)
         message = fleet_message(
             spec, f"{what}:{spec.name}:{request.training_id}", f"{what}: {title}", told, {"run": run},
-            is_grave="failed" in count(results),
+            is_grave="failed" in counts,
         )  # fmt: skip
         logging.getLogger(__name__).info("alert: %s", tell(message, SlackSender(spec), settings, workspace.clock()))

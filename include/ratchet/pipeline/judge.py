@@ -107,7 +107,7 @@ def evaluate_candidate(workspace: Workspace, request: TrainingRequest, pool: Riv
     frame = features_frame(test, feature_names(model))
     classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
     state = read_champion(workspace, request.key)
-    champion, problem = score_champion(workspace, request.key, model, test, classes)
+    champion, problem = score_champion(workspace, request.key, state, model, test, classes)
     pooled = score_rival(pool, "pooled model", model, test, classes) if pool else None
     report = evaluate(
         model.spec, test, codes[split.test], predict(estimator, frame, model.spec.task, classes), feature_names(model),

@@ -14,6 +14,7 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.ledger import AliasState, Entry
 from include.ratchet.registry.versions import Version
+from include.ratchet.spec import ModelKey
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,37 @@ def promote(workspace: Workspace, request: TrainingRequest, *, approved_by: str 
     if entry is None:
         message = f"the verdict of {version} is not in the ledger; run `register` first"
         raise FileNotFoundError(message)
-    judged_against, state = entry.details["judged_against"], AliasState(version.number, version.as_of)
+    moved = carry_out(workspace, request, entry)
+    return replace(_outcome(workspace, request, version, moved.reason), is_started=moved.is_started)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a verdict to promote led to: a champion, a hand-over, or, for the reason given, neither."""
+
+    is_promoted: bool
+    is_started: bool
+    reason: str
+
+
+def carry_out(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Moved:
+    """Promote what a verdict of the ledger lets pass, or begin its hand-over, if nothing moved since it was judged.
+
+    The same verdict again changes nothing more.
+    """
+    expected, state = verdict.details["judged_against"], AliasState(int(verdict.version or 0), verdict.as_of)
     try:
-        if is_wanted(workspace.model(request.key.model).spec.rollout, judged_against):
-            begun = begin(workspace, request, state, judged_against)
-            return replace(_outcome(workspace, request, version, begun.reason), is_started=begun.is_started)
-        aliases = ledger.move_champion(promotion_of(workspace, request, entry), judged_against, workspace.settings)
+        _check_pool(workspace, request.key, verdict)
+        if is_wanted(workspace.model(request.key.model).spec.rollout, expected):
+            begun = begin(workspace, request, state, expected)
+            return Moved(False, begun.is_started, begun.reason)
+        aliases = ledger.move_champion(promotion_of(workspace, request, verdict), expected, workspace.settings)
     except LedgerConflictError as error:
-        record_conflict(workspace, request, state, str(error))
-        return _outcome(workspace, request, version, str(error))
-    follow(request.key, aliases, workspace.settings)
-    return _outcome(workspace, request, version, verdict.reason)
+        _record_conflict(workspace, request, state, str(error))
+        return Moved(False, False, str(error))
+    # A segment's first version has no alias that could have to go, and there may be thousands.
+    follow(request.key, aliases, workspace.settings, is_first=expected is None and not request.key.is_pool)
+    return Moved(True, False, verdict.reason.partition(": ")[2])
 
 
 def promotion_of(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Entry:
@@ -66,18 +87,6 @@ def promotion_of(workspace: Workspace, request: TrainingRequest, verdict: Entry)
         version=verdict.version, as_of=verdict.as_of,
         details={"from": verdict.details["judged_against"], "metrics": verdict.details["metrics"],
                  "asked": request.reason},
-    )  # fmt: skip
-
-
-def record_conflict(workspace: Workspace, request: TrainingRequest, version: AliasState, reason: str) -> None:
-    """Enter that a candidate was not promoted as something moved since it was judged."""
-    ledger.record(
-        Entry(
-            key=request.key, kind="conflict", idempotency_key=f"conflict:{request.key.slug}:{request.training_id}",
-            actor=request.actor, reason=reason, recorded_at=workspace.clock(), version=version.version,
-            as_of=version.as_of,
-        ),
-        workspace.settings,
     )  # fmt: skip
 
 
@@ -92,6 +101,36 @@ def refuse(workspace: Workspace, request: TrainingRequest, *, actor: str, reason
         workspace.settings,
     )  # fmt: skip
     return _outcome(workspace, request, version, reason)
+
+
+def _check_pool(workspace: Workspace, key: ModelKey, verdict: Entry) -> None:
+    """A candidate that beat one pooled version need not beat another.
+
+    Raises:
+        LedgerConflictError: another is champion now.
+    """
+    wanted = verdict.details.get("pool")
+    if wanted is None:
+        return
+    champion = read_champion(workspace, key.pool)
+    found = champion.version if champion else None
+    if wanted != found:
+        message = (
+            f"{key}: version {verdict.version} was judged against the pooled version {wanted}, and {found} is champion "
+            "now; it is not promoted. Train again to have it judged against that one"
+        )
+        raise LedgerConflictError(message)
+
+
+def _record_conflict(workspace: Workspace, request: TrainingRequest, version: AliasState, reason: str) -> None:
+    ledger.record(
+        Entry(
+            key=request.key, kind="conflict", idempotency_key=f"conflict:{request.key.slug}:{request.training_id}",
+            actor=request.actor, reason=reason, recorded_at=workspace.clock(), version=version.version,
+            as_of=version.as_of,
+        ),
+        workspace.settings,
+    )  # fmt: skip
 
 
 def _outcome(workspace: Workspace, request: TrainingRequest, version: Version, reason: str) -> Promotion:

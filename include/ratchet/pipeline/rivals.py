@@ -39,10 +39,10 @@ def open_rival(workspace: Workspace, model: Model, key: ModelKey, number: int) -
 
 
 def score_champion(
-    workspace: Workspace, key: ModelKey, model: Model, test: pa.Table, classes: npt.NDArray[Any] | None
-) -> tuple[Contender | None, str | None]:
-    """The champion's scores on some rows, or why there are none; neither without a champion."""
-    state = read_champion(workspace, key)
+    workspace: Workspace, key: ModelKey, state: AliasState | None, model: Model, test: pa.Table,
+    classes: npt.NDArray[Any] | None,
+) -> tuple[Contender | None, str | None]:  # fmt: skip
+    """The scores of a champion on some rows, or why there are none; neither without a champion."""
     if state is None:
         return None, None
     try:

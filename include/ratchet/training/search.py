@@ -218,12 +218,16 @@ def time_trial(model: Model, table: pa.Table, rows: Rows, features: list[str]) -
     started = time.perf_counter()
     points = fixed_points(model.spec, "tpe", len(model.spec.training.candidates))
     for point in points:
-        name = point.pop(CANDIDATE)
-        candidate = Candidate(name, {key.removeprefix(f"{name}."): value for key, value in point.items()})
-        fit_candidate(model, candidate, frame, label)
+        fit_candidate(model, candidate_of(point), frame, label)
     each = (time.perf_counter() - started) / len(points)
     # A fit's cost grows a little slower than its rows; half of the proportion was the middle of what was seen.
     return each * max(1.0, len(rows) / len(sample) * 0.5)
+
+
+def candidate_of(point: Mapping[str, Any]) -> Candidate:
+    """What a point of the search's space, by Optuna's full parameter names, asks to be fitted."""
+    name = str(point[CANDIDATE])
+    return Candidate(name, {key.removeprefix(f"{name}."): point[key] for key in point if key != CANDIDATE})
 
 
 def _evaluate(trial: optuna.Trial, model: Model, strategy: Strategy, frame: Any, label: Any, rows: Rows,

@@ -12,6 +12,7 @@ import pytest
 from include.ratchet.data.connections import ConnectionInfo
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.settings import Settings, read_settings
+from tests.slack import SlackServer
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,13 @@ def either_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
     upgrade(url)
     yield read_settings({"RATCHET_HOME": str(tmp_path), "RATCHET_DATABASE_URL": url})
     engine_of(url).dispose()
+
+
+@pytest.fixture
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlackServer]:
+    """A Slack that listens; what it refused would be an error of ours."""
+    server = SlackServer()
+    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection)
+    yield server
+    assert server.refused == []
+    server.close()

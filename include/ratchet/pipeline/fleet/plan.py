@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.ratchet.data.segments import segments_of
+from include.ratchet.data.segments import Parts
 from include.ratchet.errors import SpecError, ValidationFailedError
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline.fleet.batches import Costs, cut
@@ -89,24 +88,23 @@ def plan_fleet(workspace: Workspace, request: TrainingRequest, workers: int) -> 
         message = f"{model.name}: the snapshot of {request.training_id} has not passed its validation; see `prepare`"
         raise ValidationFailedError(message)
     table = snapshot_of(workspace, request).read(verify=False)
-    names = segments_of(table, segments.by)
-    present = _present(table, names, model.spec)
+    parts = Parts(table, segments.by)
+    present = _present(table, parts.names, model.spec)
     retired = follow_segments(workspace, request, present)
     wanted = {
         segment: rows for segment, (rows, _) in present.items() if segment not in retired and request.wants(segment)
     }
     wanted |= {segment: 0 for segment in request.segments or () if segment not in present and segment != WHOLE}
     enough = {segment: rows for segment, rows in wanted.items() if rows >= segments.min_rows}
-    costs = read_costs(workspace, model) or _foresee(model, table, names, enough, request)
+    costs = read_costs(workspace, model) or _foresee(model, parts, enough, request)
     plan = FleetPlan(
         cut(enough, costs, workers) if enough else (), enough,
         {segment: rows for segment, rows in wanted.items() if segment not in enough}, tuple(sorted(retired)),
         _find_pool(workspace, request, model.spec),
     )  # fmt: skip
     for number, batch in enumerate(plan.batches):
-        part = table.filter(pc.is_in(pc.cast(names, pa.string()), pa.array(batch, pa.string())))
         buffer = io.BytesIO()
-        pq.write_table(part, buffer, compression="zstd", compression_level=1)
+        pq.write_table(parts.of(*batch), buffer, compression="zstd", compression_level=1)
         folder.put(batch_name(number), buffer.getvalue())
     folder.put_json(FLEET, plan.to_dict())
     return plan
@@ -147,13 +145,12 @@ def _present(table: pa.Table, names: pa.DictionaryArray, spec: ModelSpec) -> dic
     }  # fmt: skip
 
 
-def _foresee(model: Model, table: pa.Table, names: pa.DictionaryArray, rows: Mapping[str, int],
-             request: TrainingRequest) -> Costs:  # fmt: skip
+def _foresee(model: Model, parts: Parts, rows: Mapping[str, int], request: TrainingRequest) -> Costs:
     """What a key will take, from fits of each candidate on the rows of a middling one."""
     if not rows:
         return Costs(1.0, 0.0)
     middling = sorted(rows, key=lambda one: (rows[one], one))[len(rows) // 2]
-    part = table.filter(pc.equal(pc.cast(names, pa.string()), middling))
+    part = parts.of(middling)
     fit_s = time_trial(model, part, np.arange(part.num_rows), list(feature_names(model)))
     fits = (request.trials or model.spec.training.search.trials) + _FITS
     return Costs(0.5, fits * fit_s / part.num_rows)
@@ -161,7 +158,7 @@ def _foresee(model: Model, table: pa.Table, names: pa.DictionaryArray, rows: Map
 
 def _find_pool(workspace: Workspace, request: TrainingRequest, spec: ModelSpec) -> int | None:
     """The pooled version that candidates are judged against: the champion, or the one that is to move with them."""
-    if spec.segments is None or not spec.segments.pool:
+    if not spec.has_whole:
         return None
     champion = read_champion(workspace, request.key.pool)
     number = champion.version if champion else None

@@ -8,15 +8,14 @@ from typing import Any
 
 from include.ratchet.errors import LedgerConflictError
 from include.ratchet.pipeline.fleet.results import KeyResult, Outcome
-from include.ratchet.pipeline.handover import begin, is_wanted
 from include.ratchet.pipeline.judge import verdict_name
-from include.ratchet.pipeline.promote import promotion_of, record_conflict
+from include.ratchet.pipeline.promote import carry_out, promotion_of
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.rivals import read_champion
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.fleet import find_entries, move_champions, retire
-from include.ratchet.registry.ledger import AliasState, Entry, move_champion, read_aliases
+from include.ratchet.registry.ledger import Entry, read_aliases
 from include.ratchet.spec import WHOLE, ModelKey, ModelSpec
 
 
@@ -38,18 +37,8 @@ def settle(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Se
     """
     if verdict.details["outcome"] != "promote":
         return _leave(workspace, request, verdict)
-    expected, state = verdict.details["judged_against"], AliasState(int(verdict.version or 0), verdict.as_of)
-    try:
-        _check_pool(workspace, request.key, verdict)
-        if is_wanted(workspace.model(request.key.model).spec.rollout, expected):
-            begun = begin(workspace, request, state, expected)
-            return Settled("started" if begun.is_started else "kept", begun.reason)
-        aliases = move_champion(promotion_of(workspace, request, verdict), expected, workspace.settings)
-    except LedgerConflictError as error:
-        record_conflict(workspace, request, state, str(error))
-        return Settled("kept", str(error))
-    follow(request.key, aliases, workspace.settings, is_first=expected is None)
-    return Settled("promoted", verdict.reason.partition(": ")[2])
+    moved = carry_out(workspace, request, verdict)
+    return Settled("promoted" if moved.is_promoted else "started" if moved.is_started else "kept", moved.reason)
 
 
 def promote_together(
@@ -132,22 +121,6 @@ def _leave(workspace: Workspace, request: TrainingRequest, verdict: Entry) -> Se
     except LedgerConflictError:  # another came in between, and was judged as well
         return stays
     return Settled("returned", words)
-
-
-def _check_pool(workspace: Workspace, key: ModelKey, verdict: Entry) -> None:
-    """A candidate that beat one pooled version need not beat another.
-
-    Raises:
-        LedgerConflictError: another is champion now.
-    """
-    wanted, champion = verdict.details.get("pool"), read_champion(workspace, key.pool)
-    found = champion.version if champion else None
-    if wanted != found and wanted is not None:
-        message = (
-            f"{key}: version {verdict.version} was judged against the pooled version {wanted}, and {found} is champion "
-            "now; it is not promoted. Train again to have it judged against that one"
-        )
-        raise LedgerConflictError(message)
 
 
 def _find_behind(pool: Entry | None, results: Sequence[KeyResult]) -> str | None:

@@ -52,9 +52,8 @@ def read_table(workspace: Workspace, request: TrainingRequest) -> list[KeyResult
 
 def find_pool_problem(workspace: Workspace, request: TrainingRequest) -> str | None:
     """What kept a run's pooled candidate from its promotion, if it was to be trained and that was an error."""
-    segments = workspace.model(request.key.model).spec.segments
-    folder = folder_of(workspace, request)
-    if segments is None or not segments.pool or not request.wants(WHOLE) or folder.get(TWIN):
+    spec, folder = workspace.model(request.key.model).spec, folder_of(workspace, request)
+    if not spec.has_whole or not request.wants(WHOLE) or folder.get(TWIN):
         return None
     if not folder.get(VERDICT):
         return "the pooled model could not be trained; see its tasks"

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy.exc import SQLAlchemyError
 
 from include.ratchet.data.blobs import MemoryBlobs
-from include.ratchet.data.segments import Parts, segments_of
+from include.ratchet.data.segments import Parts
 from include.ratchet.errors import TooFewRowsError
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline import judge
@@ -117,7 +116,6 @@ def _parts(batch: _Batch, number: int) -> Iterator[tuple[str, pa.Table]]:
     content = folder_of(batch.workspace, batch.request).get(batch_name(number))
     if content is None:  # removed after an earlier run of the whole; the snapshot has them still
         table = snapshot_of(batch.workspace, batch.request).read(verify=False)
-        table = table.filter(pc.is_in(pc.cast(segments_of(table, by), pa.string()), pa.array(segments, pa.string())))
     else:
         table = pq.read_table(io.BytesIO(content))
     parts = Parts(table, by)

@@ -22,21 +22,11 @@ from include.ratchet.registry.database import aliases, engine_of
 from include.ratchet.registry.ledger import Entry
 from include.ratchet.spec import Model, ModelKey
 from tests.include.ratchet.monitoring.many import BEGIN, DAY, NAME, fired, keys, look, make_spec, nulls
-from tests.slack import SlackServer
 
 pytestmark = pytest.mark.filterwarnings(
     # The Slack provider 9.11 builds its notifier with arguments that Airflow 3.3 says will change.
     "ignore::airflow.exceptions.AirflowProviderDeprecationWarning"
 )
-
-
-@pytest.fixture
-def slack(monkeypatch):
-    server = SlackServer()
-    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection)
-    yield server
-    assert server.refused == []
-    server.close()
 
 
 class World:

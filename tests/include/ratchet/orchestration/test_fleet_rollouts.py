@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
@@ -18,6 +17,7 @@ from include.ratchet.registry.ledger import CHAMPION, AliasState
 from include.ratchet.rollout import actions, fleet, store, transitions
 from include.ratchet.rollout import revert as reverting
 from include.ratchet.rollout.routes import read_routes
+from tests.include.ratchet.orchestration.runs import task_runner
 from tests.include.ratchet.rollout.traffic import (
     BEGIN,
     DAY,
@@ -29,22 +29,12 @@ from tests.include.ratchet.rollout.traffic import (
     make_settings,
     order,
 )
-from tests.slack import SlackServer
 
 KEYS = keys_named("AA", "B/6", "<!channel>", "*bold*", "x" * 300, "🛫", "all")
 pytestmark = pytest.mark.filterwarnings(
     # The Slack provider 9.11 builds its notifier with arguments that Airflow 3.3 says will change.
     "ignore::airflow.exceptions.AirflowProviderDeprecationWarning"
 )
-
-
-@pytest.fixture
-def slack(monkeypatch):
-    server = SlackServer()
-    monkeypatch.setenv("AIRFLOW_CONN_SLACK_DEFAULT", server.connection)
-    yield server
-    assert server.refused == []
-    server.close()
 
 
 @pytest.fixture
@@ -63,18 +53,7 @@ def run(tmp_path, monkeypatch, slack):
     monkeypatch.setattr(Workspace, "model", lambda *_: world.model)
     monkeypatch.setattr(rollouts, "open_workspace", lambda: workspace)
 
-    def call(task, *args, run_id="r1", run_type="manual", **params):
-        dag_run = SimpleNamespace(
-            run_type=run_type, run_id=run_id, run_after=BEGIN + 99 * DAY, dag_id="rollout_orders",
-            triggering_user_name="Ada",
-        )  # fmt: skip
-        context = {"params": params, "dag_run": dag_run, "ti": SimpleNamespace(task_id=task)}
-        monkeypatch.setattr(rollouts, "get_current_context", lambda: context)
-        found = getattr(rollouts, task)(*args)
-        return list(found) if task == "announce" else json.loads(json.dumps(found))
-
-    call.world = world
-    yield call
+    yield task_runner(monkeypatch, world)
     engine_of(settings.database_url).dispose()
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from types import SimpleNamespace
-
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -17,6 +14,7 @@ from include.ratchet.registry.ledger import CHALLENGER, CHAMPION, PREVIOUS
 from include.ratchet.rollout import actions, store, transitions
 from include.ratchet.rollout import revert as reverting
 from include.ratchet.rollout.routes import read_routes
+from tests.include.ratchet.orchestration.runs import task_runner
 from tests.include.ratchet.rollout.traffic import (
     BEGIN,
     DAY,
@@ -51,18 +49,7 @@ def run(tmp_path, monkeypatch, told):
     monkeypatch.setattr(Workspace, "model", lambda *_: world.model)
     monkeypatch.setattr(rollouts, "open_workspace", lambda: workspace)
 
-    def call(task, *args, run_id="r1", run_type="manual", **params):
-        dag_run = SimpleNamespace(
-            run_type=run_type, run_id=run_id, run_after=BEGIN + 99 * DAY, dag_id="rollout_orders",
-            triggering_user_name="Ada",
-        )  # fmt: skip
-        context = {"params": params, "dag_run": dag_run, "ti": SimpleNamespace(task_id=task)}
-        monkeypatch.setattr(rollouts, "get_current_context", lambda: context)
-        found = getattr(rollouts, task)(*args)
-        return list(found) if task == "announce" else json.loads(json.dumps(found))
-
-    call.world = world
-    yield call
+    yield task_runner(monkeypatch, world)
     engine_of(settings.database_url).dispose()
 
 
