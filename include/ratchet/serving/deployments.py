@@ -113,7 +113,7 @@ class Deployments:
         """What answers a segment's rows, the pooled model in its stead; None if it must be loaded or is not there."""
         own = predictor.find(segment)
         if own is None and not self._can_load(predictor, segment):
-            own = predictor.find(WHOLE) if _is_pooled(predictor.model) else None
+            own = predictor.find(WHOLE) if predictor.model.spec.has_whole else None
         return own
 
     def load_deployment(self, predictor: Predictor, segment: str) -> Deployment:
@@ -129,12 +129,12 @@ class Deployments:
         own = predictor.find(segment)
         if own is not None:
             return own
-        if segment != WHOLE and _is_pooled(predictor.model):
+        if segment != WHOLE and predictor.model.spec.has_whole:
             return self.load_deployment(predictor, WHOLE)
         refused = self._refused.get((key, Route))
         if refused is not None and key in self._routes:
             raise refused.error.with_traceback(None)
-        if _is_pooled(predictor.model):
+        if predictor.model.spec.has_whole:
             message = f"the pooled model of {key} has no champion yet; train one: it serves from its promotion on"
         else:
             found = "a row without a segment" if segment == WHOLE else f"segment {segment!r}, which has no champion"
@@ -202,7 +202,7 @@ class Deployments:
         """Whether a key has a champion, and was not refused just now."""
         key = ModelKey(predictor.key.model, segment)
         route, refused = self._routes.get(key), self._refused.get((key, Route))
-        if route is None or (key.is_pool and not _is_pooled(predictor.model)):
+        if route is None or (key.is_pool and not predictor.model.spec.has_whole):
             return False
         return refused is None or refused.what != route or time.monotonic() >= refused.retry_at
 
@@ -311,8 +311,3 @@ class Deployments:
             gc.unfreeze()
             gc.collect()
             gc.freeze()
-
-
-def _is_pooled(model: Model) -> bool:
-    """Whether a model of all rows answers; the only one of a model that is not divided."""
-    return model.spec.segments is None or model.spec.segments.pool
