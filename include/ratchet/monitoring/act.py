@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from include.ratchet.monitoring import causes, store
@@ -17,7 +16,8 @@ from include.ratchet.registry.fleet import read_champions, record_all
 from include.ratchet.registry.ledger import CHAMPION, Entry
 from include.ratchet.rollout.revert import revert
 from include.ratchet.rollout.transitions import Order
-from include.ratchet.spec import ModelKey, ModelSpec, partition_of
+from include.ratchet.settings import Settings
+from include.ratchet.spec import ModelKey, ModelSpec, Partition, partition_of
 
 HISTORY = "nothing: this is history"
 
@@ -61,36 +61,10 @@ def act_all(
     """
     settings, spec = workspace.settings, workspace.model(model).spec
     day = partition_of(spec, partition)
-    gone: dict[ModelKey, Incident] = {}
-    known = store.read_last_incidents(model, settings)
-    if spec.segments is not None and not is_backfill and not store.find_overtaken(model, day.start, settings):
-        watched = {look.key for look, _ in judged} | {ModelKey(model, one) for one in read_champions(model, settings)}
-        reason = "the pooled model answers for it now" if spec.segments.pool else "no model answers for it any more"
-        lost = {key: one for key, one in known.items() if one.is_open and key not in watched}
-        gone = {key: release(one, partition, day.end, reason) for key, one in lost.items()}
-    return _act(workspace, spec, known, judged, gone, actor=actor, report=report, is_backfill=is_backfill)
-
-
-def act(
-    workspace: Workspace, look: Look, decision: Decision, *, actor: str, report: str = "", is_backfill: bool = False
-) -> Judgement:
-    """Do what was decided of one look, once: write the incident, ask for a retraining, or go back.
-
-    A backfilled look asks for nothing, nor does one that a later look has overtaken.
-    """
-    spec, known = workspace.model(look.key.model).spec, store.read_last_incidents(look.key.model, workspace.settings)
-    found, _ = _act(workspace, spec, known, [(look, decision)], {}, actor=actor, report=report, is_backfill=is_backfill)
-    return found[0]
-
-
-def _act(
-    workspace: Workspace, spec: ModelSpec, known: Mapping[ModelKey, Incident], judged: Sequence[tuple[Look, Decision]],
-    gone: Mapping[ModelKey, Incident], *, actor: str, report: str, is_backfill: bool,
-) -> tuple[list[Judgement], tuple[Incident, ...]]:  # fmt: skip
-    settings = workspace.settings
-    start = min((look.start for look, _ in judged), default=datetime.max.replace(tzinfo=spec.zone))
-    overtaken = store.find_overtaken(spec.name, start, settings) if judged else set()
+    known, overtaken = store.read_last_incidents(model, settings), store.find_overtaken(model, day.start, settings)
     live = [(look, decision) for look, decision in judged if not is_backfill and look.key.segment not in overtaken]
+    is_news = spec.segments is not None and not is_backfill and not overtaken
+    gone = _release(settings, spec, known, [look.key for look, _ in judged], day) if is_news else {}
     written, findings = dict(gone), {}
     for look, decision in live:
         incident = follow(known.get(look.key), look, decision, spec.monitoring.policy.streak)
@@ -112,6 +86,17 @@ def _act(
         found.append(Judgement(look, decision, incident if is_own else None, done,
                                request.idempotency_key if request else None))  # fmt: skip
     return found, tuple(written[key] for key in gone)
+
+
+def _release(
+    settings: Settings, spec: ModelSpec, known: Mapping[ModelKey, Incident], looked_at: Sequence[ModelKey],
+    day: Partition,
+) -> dict[ModelKey, Incident]:  # fmt: skip
+    """The open incidents of keys that nobody watches any more, closed."""
+    watched = {*looked_at, *(ModelKey(spec.name, one) for one in read_champions(spec.name, settings))}
+    reason = "the pooled model answers for it now" if spec.has_whole else "no model answers for it any more"
+    lost = {key: one for key, one in known.items() if one.is_open and key not in watched}
+    return {key: release(one, day.key, day.end, reason) for key, one in lost.items()}
 
 
 def _done(workspace: Workspace, look: Look, decision: Decision, actor: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.monitoring import monitor
-from include.ratchet.monitoring.act import Judgement, act
+from include.ratchet.monitoring.act import Judgement, act_all
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.pipeline import ingest
 from include.ratchet.pipeline.local import run_model
@@ -102,7 +102,8 @@ class Watched:
         monitor.compare(self.workspace, NAME, ["all"], day)
         judged = monitor.judge(self.workspace, KEY, day)
         assert judged is not None
-        return act(self.workspace, *judged, actor="a test", is_backfill=is_backfill)
+        (done,), _ = act_all(self.workspace, NAME, day, [judged], actor="a test", is_backfill=is_backfill)
+        return done
 
 
 def train(folder: Path) -> Watched:
