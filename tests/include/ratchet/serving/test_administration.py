@@ -177,8 +177,7 @@ def test_every_move_is_told_once_and_nobody_waits_for_it(serve, settings):
                 answer = served.client.post(f"{PATH}/{path}", json=WHY, headers={"X-Request-Id": name})
                 assert answer.status_code == 200, answer.text
                 assert time.monotonic() - started < 1
-                # Told, or kept, before the same comes again.
-                served.wait_for(lambda: all(one.name != "alert" for one in threading.enumerate()))
+                wait_for_alerts(served)
     assert [body["text"].partition(".")[0] for _, _, body in told] == [
         f"{MODEL}: hand-over to version 1 goes on: canary 100 %",
         f"{MODEL}: hand-over to version 1 was taken back in canary 100 %, production stays as it was",
@@ -189,8 +188,14 @@ def test_every_move_is_told_once_and_nobody_waits_for_it(serve, settings):
 def test_alert_that_cannot_be_sent_fails_nothing(serve, settings, monkeypatch):
     served = serve(webhook=f"http://127.0.0.1:{free_port()}")
     assert served.client.post(f"{PATH}/revert", json=WHY).status_code == 200
-    kept = settings.home / "store" / "alerts" / MODEL
-    served.wait_for(lambda: kept.is_dir() and any("not sent" in one.read_text() for one in kept.iterdir()))
+    wait_for_alerts(served)
+    (kept,) = (settings.home / "store" / "alerts" / MODEL).iterdir()
+    assert "not sent" in kept.read_text()
+
+
+def wait_for_alerts(served):
+    """Until each is told, or kept."""
+    served.wait_for(lambda: all(one.name != "alert" for one in threading.enumerate()))
 
 
 @contextmanager
