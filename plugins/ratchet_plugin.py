@@ -1,10 +1,14 @@
-"""What Ratchet adds to Airflow's web server: validation pages and model cards under `/ratchet`."""
+"""What Ratchet adds to Airflow's web server: the Models pages, in its navigation and under `/ratchet`."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
+
+BASE = f"{urlsplit(conf.get('api', 'base_url', fallback='')).path.rstrip('/')}/ratchet"
 
 
 class Pages:
@@ -12,9 +16,10 @@ class Pages:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand the request over."""
-        from include.ratchet.orchestration.pages import app
+        from include.ratchet.orchestration.pages.app import app
+        from include.ratchet.orchestration.pages.caller import PARENT
 
-        await app(scope, receive, send)
+        await app({**scope, PARENT: scope.get("app")}, receive, send)
 
 
 class RatchetPlugin(AirflowPlugin):  # type: ignore[misc]  # airflow is not typed
@@ -22,3 +27,9 @@ class RatchetPlugin(AirflowPlugin):  # type: ignore[misc]  # airflow is not type
 
     name = "ratchet"
     fastapi_apps: ClassVar[list[Any]] = [{"app": Pages(), "url_prefix": "/ratchet", "name": "Ratchet"}]
+    external_views: ClassVar[list[Any]] = [
+        {
+            "name": "Models", "href": f"{BASE}/models", "destination": "nav", "url_route": "models",
+            "nav_top_level": True, "icon": f"{BASE}/static/icon.svg", "icon_dark_mode": f"{BASE}/static/icon-dark.svg",
+        }
+    ]  # fmt: skip

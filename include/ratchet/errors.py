@@ -21,6 +21,7 @@ RatchetError
 │   └── GuardTrippedError(LedgerConflictError) too many of a model's went back, so none begins
 ├── VersionNotFoundError(LookupError) no such version of a model
 ├── RecordNotFoundError(LookupError) no record of such a request
+├── IncidentNotFoundError(LookupError) no open incident of that number
 ├── RegistryUnavailableError(OSError) the registry's server cannot be reached
 ├── NotReproducibleError(RuntimeError) lineage and environment differ in what decides a result
 ├── ServingError(RuntimeError)       the prediction service is not set up as it must be
@@ -119,6 +120,10 @@ class VersionNotFoundError(RatchetError, LookupError):
 
 class RecordNotFoundError(RatchetError, LookupError):
     """No record of a request by that id, or none in that time."""
+
+
+class IncidentNotFoundError(RatchetError, LookupError):
+    """A model key has no open incident of that number."""
 
 
 class RegistryUnavailableError(RatchetError, OSError):

@@ -68,7 +68,7 @@ def test_silent_registry_is_said(server, login, settings, monkeypatch):
 def test_loading_the_plugin_loads_nothing_heavy():
     program = (
         "import sys; sys.path.insert(0, 'plugins'); import ratchet_plugin\n"
-        "unwanted = {'pandas', 'numpy', 'pyarrow', 'mlflow', 'include.ratchet.orchestration.pages'}\n"
+        "unwanted = {'pandas', 'numpy', 'pyarrow', 'mlflow', 'include.ratchet.orchestration.pages.app'}\n"
         "print(sorted(unwanted & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=PROJECT)
@@ -77,7 +77,7 @@ def test_loading_the_plugin_loads_nothing_heavy():
 
 def test_serving_pages_loads_nothing_heavy():
     program = (
-        "import sys; import include.ratchet.orchestration.pages\n"
+        "import sys; import include.ratchet.orchestration.pages.app\n"
         "print(sorted({'pandas', 'numpy', 'pyarrow', 'mlflow', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=PROJECT)

@@ -215,8 +215,8 @@ def test_lost_event_is_caught_up_from_the_ledger(stack):
 
 
 def test_revert_goes_back_to_the_previous_champion(stack):
+    from include.ratchet.rollout.orders import Order
     from include.ratchet.rollout.revert import revert
-    from include.ratchet.rollout.transitions import Order
 
     back = revert(stack.settings, KEY, Order("a test", "complaints", datetime.now(UTC)))
     assert champion(stack) == mlflow_champion(stack) == back.after != back.before

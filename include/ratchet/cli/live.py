@@ -116,8 +116,8 @@ class Life:
 
     def _revert(self, question: Question) -> dict[str, Any] | None:
         """Go back, whatever the hand-over came to, and see how soon the service does."""
+        from include.ratchet.rollout.orders import Order
         from include.ratchet.rollout.revert import revert
-        from include.ratchet.rollout.transitions import Order
 
         order = Order("demonstration", "to show how one goes back", self.workspace.clock())
         try:

@@ -270,8 +270,8 @@ def revert(
     """
     import getpass
 
+    from include.ratchet.rollout.orders import Order
     from include.ratchet.rollout.revert import revert as go_back
-    from include.ratchet.rollout.transitions import Order
 
     workspace = open_workspace()
     key = choose(workspace, model).key

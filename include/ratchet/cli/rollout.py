@@ -17,7 +17,8 @@ from include.ratchet.spec import ModelKey
 if TYPE_CHECKING:
     from include.ratchet.pipeline.workspace import Workspace
     from include.ratchet.rollout.fleet import FleetOutcome
-    from include.ratchet.rollout.transitions import Order, Outcome
+    from include.ratchet.rollout.orders import Order
+    from include.ratchet.rollout.transitions import Outcome
 
 Action = Literal["status", "look", "advance", "pause", "resume", "revert", "start"]
 LISTED, SHOWN = 100, 20
@@ -46,8 +47,8 @@ def rollout(
     from dataclasses import replace
     from uuid import uuid4
 
+    from include.ratchet.rollout.orders import Order
     from include.ratchet.rollout.store import BY_HAND
-    from include.ratchet.rollout.transitions import Order
 
     workspace = open_workspace()
     chosen = choose(workspace, model)

@@ -29,6 +29,10 @@ class Blobs(Protocol):
         """Remove a file, if there is one."""
         ...
 
+    def names(self, folder: str) -> list[str]:
+        """What lies directly in a folder, files and folders alike, sorted."""
+        ...
+
     def address(self, path: str) -> str:
         """Where a file is, for people and other programs."""
         ...
@@ -62,6 +66,11 @@ class MemoryBlobs:
     def remove(self, path: str) -> None:
         """Forget a file."""
         self._files.pop(path, None)
+
+    def names(self, folder: str) -> list[str]:
+        """The next part of every path in the folder."""
+        inner = (path.removeprefix(f"{folder}/") for path in self._files if path.startswith(f"{folder}/"))
+        return sorted({path.partition("/")[0] for path in inner})
 
     def address(self, path: str) -> str:
         """A name for messages."""
@@ -100,6 +109,13 @@ class FolderBlobs:
     def remove(self, path: str) -> None:
         """Unlink the file."""
         (self._root / path).unlink(missing_ok=True)
+
+    def names(self, folder: str) -> list[str]:
+        """What the folder holds but for files that are being written."""
+        try:
+            return sorted(one.name for one in (self._root / folder).iterdir() if not one.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def address(self, path: str) -> str:
         """The file's path."""
@@ -148,6 +164,16 @@ class BucketBlobs:
     def remove(self, path: str) -> None:
         """Delete the object."""
         self._client.delete_object(Bucket=self._bucket, Key=self._key(path))
+
+    def names(self, folder: str) -> list[str]:
+        """The next part of every key below a prefix."""
+        prefix = f"{self._key(folder)}/"
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=prefix, Delimiter="/"
+        )
+        found = [one for page in pages for one in (*page.get("Contents", ()), *page.get("CommonPrefixes", ()))]
+        keys = (one.get("Key") or one["Prefix"] for one in found)
+        return sorted(key.removeprefix(prefix).rstrip("/") for key in keys)
 
     def address(self, path: str) -> str:
         """The object's `s3://` address."""

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from include.ratchet.monitoring import causes, store
-from include.ratchet.monitoring.incidents import Incident, follow, release
+from include.ratchet.monitoring.incidents import Incident, follow, hush, release, speak_up
+from include.ratchet.monitoring.notes import find_silence, read_silences
 from include.ratchet.monitoring.policy import Decision
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.fleet import read_champions, record_all
 from include.ratchet.registry.ledger import CHAMPION, Entry
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import revert
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey, ModelSpec, Partition, partition_of
 
@@ -61,17 +62,24 @@ def act_all(
     """
     settings, spec = workspace.settings, workspace.model(model).spec
     day = partition_of(spec, partition)
+    silences = read_silences(model, settings, workspace.clock())
     known, overtaken = store.read_last_incidents(model, settings), store.find_overtaken(model, day.start, settings)
     live = [(look, decision) for look, decision in judged if not is_backfill and look.key.segment not in overtaken]
     is_news = spec.segments is not None and not is_backfill and not overtaken
     gone = _release(settings, spec, known, [look.key for look, _ in judged], day) if is_news else {}
     written, findings = dict(gone), {}
     for look, decision in live:
-        incident = follow(known.get(look.key), look, decision, spec.monitoring.policy.streak)
+        before, is_silent = known.get(look.key), find_silence(silences, look.key) is not None
+        incident = follow(before, look, decision, spec.monitoring.policy.streak)
+        if not is_silent and (incident is None or incident.event == "kept"):
+            incident = speak_up(before, look, decision) or incident
         if incident is not None:
             written[look.key] = incident
             findings[look.key] = [signal for signal in look.fired if signal.kind in decision.cause]
-    written = causes.group(written, findings, known, len(judged))
+    written = {
+        key: one if find_silence(silences, key) is None else hush(one, known.get(key))
+        for key, one in causes.group(written, findings, known, len(judged)).items()
+    }
     store.write_incidents(written.values(), settings)
     asked = {look.key: _request(workspace, look, one, actor, report) for look, one in live if one.outcome == "retrain"}
     record_all(list(asked.values()), settings)

@@ -37,6 +37,7 @@ class Incident:
         group: name of those that share it: one problem that struck many keys.
         told: the gravest outcome that people were told of, with others or by itself; empty if none yet.
         message: how the last write is told: "" not at all, `OWN` by itself, else the title of one message for many.
+        is_hushed: whether it would have been told but for a silence.
     """
 
     key: ModelKey
@@ -55,6 +56,7 @@ class Incident:
     group: str = ""
     told: str = ""
     message: str = ""
+    is_hushed: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +78,21 @@ class Incident:
             **content, "key": ModelKey(*content["key"]), "opened_at": datetime.fromisoformat(content["opened_at"]),
             "closed_at": datetime.fromisoformat(closed) if closed else None, "kinds": tuple(content["kinds"]),
         })  # fmt: skip
+
+
+def hush(incident: Incident, before: Incident | None) -> Incident:
+    """An incident as it is written under a silence: of what is new in it nobody is told yet."""
+    if not incident.message:
+        return incident
+    return replace(incident, message="", told=before.told if before is not None and before.is_open else "",
+                   is_hushed=True)  # fmt: skip
+
+
+def speak_up(before: Incident | None, look: Look, decision: Decision) -> Incident | None:
+    """A lasting incident that a silence kept from people, to be told now that it is over; None if there is none."""
+    if before is None or not (before.is_open and before.is_hushed) or decision.outcome == "none":
+        return None
+    return replace(before, revision=before.revision + 1, event="changed", partition=look.partition, quiet=0)
 
 
 def release(before: Incident, partition: str, end: datetime, reason: str) -> Incident:

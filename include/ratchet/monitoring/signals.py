@@ -41,6 +41,11 @@ class Signal:
     words: str
     is_chance: bool = False
 
+    @property
+    def strength(self) -> float:
+        """Its value in thresholds."""
+        return abs(self.value) / (abs(self.threshold) or 1.0)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -82,6 +87,19 @@ class Look:
         """The kinds of which one fired."""
         return frozenset(signal.kind for signal in self.fired)
 
+    def summarise(self) -> dict[str, Any]:
+        """The little that a list of many looks shows: the metric as it is now, and the strongest signal."""
+        kinds = (("actual", "metric"), ("estimated", "estimate"))
+        measures = [
+            {"kind": kind, "value": self.numbers[f"{name}_window"],
+             **{end: self.numbers.get(f"{name}_{end}") for end in ("expected", "low", "high")}}
+            for kind, name in kinds if f"{name}_window" in self.numbers
+        ]  # fmt: skip
+        top = max(self.signals, key=lambda one: (one.is_fired, one.strength), default=None)
+        signal = top and {"kind": top.kind, "subject": top.subject, "words": top.words, "strength": top.strength,
+                          "is_fired": top.is_fired}  # fmt: skip
+        return {"measure": next(iter(measures), None), "signal": signal}
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         # `asdict` copies every number, which of a thousand looks takes seconds.
@@ -105,10 +123,7 @@ def strongest(signals: Sequence[Signal], quiet: int = 5) -> tuple[Signal, ...]:
     """All signals that fired, and of the others those nearest to their threshold; numbers as JSON can hold them."""
     known = [_plain(signal) for signal in signals if math.isfinite(signal.value) and math.isfinite(signal.threshold)]
     fired = [signal for signal in known if signal.is_fired]
-    others = sorted(
-        (signal for signal in known if not signal.is_fired),
-        key=lambda signal: -abs(signal.value) / (abs(signal.threshold) or 1.0),
-    )
+    others = sorted((signal for signal in known if not signal.is_fired), key=lambda signal: -signal.strength)
     return (*fired, *others[:quiet])
 
 

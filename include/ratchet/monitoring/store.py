@@ -185,5 +185,5 @@ def _write(connection: Connection, model: str, partition: str, found: Sequence[L
 def _values(look: Look) -> dict[str, Any]:
     return {
         "started_at": look.start, "as_of": look.as_of, "version": look.version, "rows": look.rows,
-        "content": look.to_dict(),
+        "content": look.to_dict(), "summary": look.summarise(),
     }  # fmt: skip

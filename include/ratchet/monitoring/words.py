@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from include.ratchet.alerts.messages import Message, fleet_message, incident_message
 from include.ratchet.monitoring.act import Judgement
 from include.ratchet.monitoring.incidents import GRAVITY, OWN, Incident
 from include.ratchet.monitoring.policy import Decision
-from include.ratchet.monitoring.signals import Look, Signal
+from include.ratchet.monitoring.signals import Look
 from include.ratchet.spec import ModelKey, ModelSpec
 
 _OUTCOMES = {
@@ -20,9 +20,10 @@ _OUTCOMES = {
 
 
 def describe(
-    spec: ModelSpec, incident: Incident, look: Look, decision: Decision, targets: Mapping[str, str]
+    spec: ModelSpec, incident: Incident, look: Look, decision: Decision, targets: Mapping[str, str], *,
+    is_acknowledged: bool = False,
 ) -> Message:  # fmt: skip
-    """The message of an incident that has just been written."""
+    """The message of an incident that has just been written; of one that is acknowledged it calls for nobody."""
     kinds = ", ".join(incident.kinds)
     title = f"incident {incident.number} {incident.event}: {kinds}"
     if incident.event != "closed":
@@ -30,12 +31,13 @@ def describe(
     words = f"{incident.words}. {decision.reason}" if incident.event != "closed" else incident.words
     return incident_message(
         spec, incident.key, incident.number, incident.revision, title, words, facts_of(look), targets,
-        is_grave=incident.worst in ("escalate", "revert") and incident.event != "closed",
+        is_grave=incident.worst in ("escalate", "revert") and incident.event != "closed" and not is_acknowledged,
     )  # fmt: skip
 
 
 def announce(
-    spec: ModelSpec, partition: str, judged: Sequence[Judgement], gone: Sequence[Incident], targets: Mapping[str, str]
+    spec: ModelSpec, partition: str, judged: Sequence[Judgement], gone: Sequence[Incident], targets: Mapping[str, str],
+    acknowledged: Container[tuple[ModelKey, int]] = (),
 ) -> list[Message]:  # fmt: skip
     """The messages of what one run wrote: one of each incident that is told by itself, one of each group.
 
@@ -45,11 +47,15 @@ def announce(
         judged: what each look led to.
         gone: incidents of keys that are watched no more.
         targets: where to look, by name.
+        acknowledged: keys and numbers of the incidents that a person knows of.
     """
     looked = {one.look.key: one for one in judged}
     told = [one.incident for one in judged if one.incident is not None and one.incident.message]
     told += [one for one in gone if one.message]
-    messages = [_describe_own(spec, one, looked.get(one.key), targets) for one in told if one.message == OWN]
+    messages = [
+        _describe_own(spec, one, looked.get(one.key), targets, is_acknowledged=(one.key, one.number) in acknowledged)
+        for one in told if one.message == OWN
+    ]  # fmt: skip
     for title in sorted({one.message for one in told} - {OWN}):
         members = [one for one in told if one.message == title]
         messages.append(_describe_group(spec, partition, title, members, looked, targets))
@@ -57,10 +63,10 @@ def announce(
 
 
 def _describe_own(
-    spec: ModelSpec, incident: Incident, found: Judgement | None, targets: Mapping[str, str]
+    spec: ModelSpec, incident: Incident, found: Judgement | None, targets: Mapping[str, str], *, is_acknowledged: bool
 ) -> Message:  # fmt: skip
     if found is not None:
-        return describe(spec, incident, found.look, found.decision, targets)
+        return describe(spec, incident, found.look, found.decision, targets, is_acknowledged=is_acknowledged)
     title = f"incident {incident.number} {incident.event}: {', '.join(incident.kinds)}"
     return incident_message(
         spec, incident.key, incident.number, incident.revision, title, incident.words,
@@ -73,7 +79,7 @@ def _describe_group(
     targets: Mapping[str, str],
 ) -> Message:  # fmt: skip
     """One message of many keys, those with the strongest signals first."""
-    strength = {key: max((_strength(signal) for signal in one.look.fired), default=0.0) for key, one in looked.items()}
+    strength = {key: max((signal.strength for signal in one.look.fired), default=0.0) for key, one in looked.items()}
     ordered = sorted(members, key=lambda one: (-strength.get(one.key, 0.0), one.key))
     groups: dict[str, list[tuple[ModelKey, str]]] = {}
     for outcome in sorted({one.worst for one in members}, key=GRAVITY.index, reverse=True):
@@ -84,10 +90,6 @@ def _describe_group(
     name = f"incidents:{partition}:{title.rpartition(': ')[0]}:{members[0].event}"
     is_grave = members[0].event != "closed" and any(one.worst in ("escalate", "revert") for one in members)
     return fleet_message(spec, name, title, groups, targets, is_grave=is_grave)
-
-
-def _strength(signal: Signal) -> float:
-    return abs(signal.value) / (abs(signal.threshold) or 1.0)
 
 
 def facts_of(look: Look) -> dict[str, Any]:

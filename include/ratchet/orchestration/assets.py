@@ -9,6 +9,8 @@ from include.ratchet.spec import ModelSpec
 INGEST, TRAIN, ROLLOUT = "ingest", "train", "rollout"
 SCORE, REPLAY, RECORD = "score", "replay", "record"
 MONITOR, BACKTEST = "monitor", "backtest"
+TAG = "ratchet"
+"""Of every DAG of ours."""
 
 
 def dag_id(kind: str, model: str) -> str:
@@ -43,4 +45,4 @@ def champion_asset(model: str) -> Asset:
 
 def tags(spec: ModelSpec, kind: str) -> list[str]:
     """Of a DAG: the system, the kind, the model and its own tags."""
-    return ["ratchet", kind, spec.name, *spec.tags]
+    return [TAG, kind, spec.name, *spec.tags]

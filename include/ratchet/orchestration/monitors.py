@@ -150,6 +150,7 @@ def act(model: str, judged: Json) -> Iterator[Metadata]:
     from include.ratchet.alerts.outbox import tell
     from include.ratchet.monitoring.act import act_all
     from include.ratchet.monitoring.monitor import judge_all
+    from include.ratchet.monitoring.notes import read_acknowledged
     from include.ratchet.monitoring.words import announce
     from include.ratchet.orchestration.notify import SlackSender
 
@@ -161,7 +162,8 @@ def act(model: str, judged: Json) -> Iterator[Metadata]:
     )  # fmt: skip
     for words, count in Counter(one.done for one in done if one.done).items():
         _log.info("%s: %d of %d keys", words, count, len(done))
-    for message in announce(spec, judged["partition"], done, gone, {"run": address}):
+    known = {(key, one.details["incident"]) for key, one in read_acknowledged(model, workspace.settings).items()}
+    for message in announce(spec, judged["partition"], done, gone, {"run": address}, known):
         _log.info("alert: %s", tell(message, SlackSender(spec), workspace.settings, workspace.clock()))
     requests = [one.request for one in done if one.request]
     if not requests:

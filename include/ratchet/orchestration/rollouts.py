@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from include.ratchet.alerts.messages import Message
     from include.ratchet.pipeline.workspace import Workspace
     from include.ratchet.rollout.fleet import FleetOutcome
+    from include.ratchet.rollout.orders import Order
     from include.ratchet.rollout.state import RolloutState
-    from include.ratchet.rollout.transitions import Order, Outcome
+    from include.ratchet.rollout.transitions import Outcome
     from include.ratchet.spec import Model
 
 Json = dict[str, Any]
@@ -242,7 +243,7 @@ def _send(workspace: Workspace, model: Model, describe: Callable[[str], Sequence
 
 def _order(workspace: Workspace, reason: str | None) -> Order:
     """What this task of this run asks for; a second try of it finds its own work done."""
-    from include.ratchet.rollout.transitions import Order
+    from include.ratchet.rollout.orders import Order
 
     context = get_current_context()
     run, task = context["dag_run"], context["ti"].task_id

@@ -11,7 +11,7 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
 from include.ratchet.rollout.actions import start
 from include.ratchet.rollout.evidence import newest_record
-from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.orders import Order
 from include.ratchet.spec.serving import RolloutSpec
 
 

@@ -99,10 +99,12 @@ looks = Table(
     Column("version", Integer),
     Column("rows", Integer, nullable=False),
     Column("content", JSON, nullable=False),
+    Column("summary", JSON),
     Index("looks_by_model_key", "model", "segment", "started_at"),
     Index("looks_by_start", "model", "started_at"),
 )
-"""What monitoring saw of each partition of a model key: its numbers, and the signals that they gave."""
+"""What monitoring saw of each partition of a model key: its numbers, and the signals that they gave; of that
+the little that a list of a thousand keys shows."""
 
 incidents = Table(
     "incidents",

@@ -20,7 +20,10 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
-Kind = Literal["request", "verdict", "promotion", "revert", "approval", "conflict", "rollout", "segment", "failure"]
+Kind = Literal[
+    "request", "verdict", "promotion", "revert", "approval", "conflict", "rollout", "segment", "failure",
+    "acknowledgement", "silence", "action",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ def aliases_of(connection: Connection, key: ModelKey, *, lock: bool = False) -> 
 
 def state_of(row: Mapping[Any, Any]) -> AliasState:
     """An alias as the database holds it."""
-    return AliasState(row["version"], _utc(row["as_of"]))
+    return AliasState(row["version"], utc(row["as_of"]))
 
 
 def set_alias(connection: Connection, key: ModelKey, alias: str, state: AliasState, row: int) -> None:
@@ -272,16 +275,16 @@ def entry_of(row: Mapping[Any, Any]) -> Entry:
         idempotency_key=row["idempotency_key"],
         actor=row["actor"],
         reason=row["reason"],
-        recorded_at=_utc(row["recorded_at"]) or datetime.min.replace(tzinfo=UTC),
+        recorded_at=utc(row["recorded_at"]) or datetime.min.replace(tzinfo=UTC),
         version=row["version"],
-        as_of=_utc(row["as_of"]),
+        as_of=utc(row["as_of"]),
         details=row["details"],
         id=row["id"],
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    """SQLite forgets the time zone."""
+def utc(moment: datetime | None) -> datetime | None:
+    """A time of the database in UTC: SQLite forgets the zone."""
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -12,16 +12,9 @@ from include.ratchet.registry.ledger import CHAMPION, AliasState
 from include.ratchet.rollout import guard, store
 from include.ratchet.rollout.evidence import gather, newest_record
 from include.ratchet.rollout.machine import Decision, look
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.state import RolloutState, stage_alpha, stages_of
-from include.ratchet.rollout.transitions import (
-    Order,
-    Outcome,
-    apply,
-    find_done,
-    promote_entry,
-    start_key,
-    write,
-)
+from include.ratchet.rollout.transitions import Outcome, apply, find_done, promote_entry, start_key, write
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
 

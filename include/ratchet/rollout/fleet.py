@@ -17,9 +17,10 @@ from include.ratchet.rollout import actions, guard, store
 from include.ratchet.rollout.evidence import newest_record, weigh
 from include.ratchet.rollout.guard import Trip
 from include.ratchet.rollout.machine import Decision, look
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.state import RolloutState
 from include.ratchet.rollout.stretch import StageRecords, read_stages
-from include.ratchet.rollout.transitions import Order, Outcome, apply, find_done
+from include.ratchet.rollout.transitions import Outcome, apply, find_done
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
 

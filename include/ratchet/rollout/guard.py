@@ -16,7 +16,7 @@ from include.ratchet.errors import GuardTrippedError, RolloutError
 from include.ratchet.registry import ledger as book
 from include.ratchet.registry.database import engine_of, ledger
 from include.ratchet.registry.ledger import Entry
-from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.orders import Order
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
 from include.ratchet.spec.segments import FleetGuardSpec

@@ -9,7 +9,7 @@ from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.fleet import retire
 from include.ratchet.registry.ledger import CHAMPION, PREVIOUS, Entry
 from include.ratchet.rollout import actions, store
-from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.orders import Order
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 

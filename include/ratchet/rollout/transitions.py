@@ -15,26 +15,10 @@ from include.ratchet.registry.aliases import follow
 from include.ratchet.registry.ledger import Entry
 from include.ratchet.rollout import store
 from include.ratchet.rollout.machine import Decision
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.state import RolloutState
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
-
-
-@dataclass(frozen=True)
-class Order:
-    """Who or what asks for a step, and why.
-
-    Attributes:
-        actor: kept in the ledger.
-        reason: kept in the ledger; a look gives its own.
-        recorded_at: the wall clock, only for the record.
-        once: names the order, such as a run and its task: a second try finds its own work done.
-    """
-
-    actor: str
-    reason: str
-    recorded_at: datetime
-    once: str | None = None
 
 
 @dataclass(frozen=True)

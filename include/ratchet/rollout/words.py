@@ -8,10 +8,10 @@ from typing import Any
 
 from include.ratchet.alerts.messages import Message, fleet_message, reversal_message, rollout_message
 from include.ratchet.rollout.guard import Trip
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import Reversal
 from include.ratchet.rollout.sequential import Bounds
 from include.ratchet.rollout.state import RolloutState
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.spec import ModelKey, ModelSpec
 
 _TITLES = {

@@ -19,10 +19,10 @@ from fastapi import FastAPI, Request, Response
 from include.ratchet.errors import ModelNotFoundError, RegistryUnavailableError, RolloutError
 from include.ratchet.registry import ledger
 from include.ratchet.rollout import actions, store
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import revert
 from include.ratchet.rollout.routes import Route, read_routes
 from include.ratchet.rollout.state import RolloutState, finite
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.rollout.words import title_of
 from include.ratchet.serving.alarms import ReportMove
 from include.ratchet.serving.gate import Gate, Refusal, respond

@@ -13,8 +13,8 @@ import httpx
 from include.ratchet.alerts.messages import Message, serving_message
 from include.ratchet.alerts.outbox import tell
 from include.ratchet.rollout import store
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import find_reversal
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.rollout.words import describe, describe_reversal
 from include.ratchet.serving.deployments import Report
 from include.ratchet.settings import Settings

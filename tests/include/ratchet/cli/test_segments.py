@@ -20,7 +20,7 @@ from include.ratchet.registry.fleet import retire
 from include.ratchet.registry.ledger import CHAMPION, AliasState, Entry
 from include.ratchet.rollout import actions, guard, store, transitions
 from include.ratchet.rollout import revert as reverting
-from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.orders import Order
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey, get_model
 from include.ratchet.spec.scaffold import make_model

@@ -21,8 +21,8 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.registry.versions import client_of, load_estimator, read_artifact
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import revert
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey, get_model
 from include.ratchet.spec.scaffold import make_model

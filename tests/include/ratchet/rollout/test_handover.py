@@ -15,9 +15,9 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.registry.versions import client_of
 from include.ratchet.rollout import actions, store, transitions
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import revert
 from include.ratchet.rollout.routes import Route, read_routes
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 from include.ratchet.spec.scaffold import make_model

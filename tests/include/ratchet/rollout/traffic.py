@@ -16,8 +16,8 @@ from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import PARTITION_COLUMN, Table
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import AliasState, Entry
+from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.routes import Route
-from include.ratchet.rollout.transitions import Order
 from include.ratchet.settings import Settings, read_settings
 from include.ratchet.spec import WHOLE, Model, ModelKey, ModelSpec, partition_of
 

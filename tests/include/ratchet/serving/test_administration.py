@@ -19,7 +19,7 @@ from include.ratchet.registry.database import engine_of
 from include.ratchet.registry.ledger import AliasState
 from include.ratchet.rollout import actions
 from include.ratchet.rollout.machine import Decision
-from include.ratchet.rollout.transitions import Order
+from include.ratchet.rollout.orders import Order
 from include.ratchet.serving.alarms import report_refused
 from include.ratchet.serving.keys import add_key
 from include.ratchet.spec import ModelKey, get_model

@@ -1,4 +1,4 @@
-"""Validation pages, drift reports and model cards in the browser, behind Airflow's own login.
+"""Validation pages, drift reports and model cards in the browser.
 
 Whoever may read a model's DAG may read its pages. Pages are read-only and may run no script, whatever stands in them.
 """
@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
-from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
+from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
 from include.ratchet.orchestration.assets import INGEST, MONITOR, TRAIN, dag_id
+from include.ratchet.orchestration.pages.access import check_read
 from include.ratchet.registry.artifacts import open_version
 from include.ratchet.settings import read_settings
 
@@ -43,22 +41,22 @@ DRAWN = HEADERS | {
     ),
 }
 
-app = FastAPI(title="Ratchet", openapi_url=None, docs_url=None, redoc_url=None)
+router = APIRouter()
 
 
 def _check_reports(model: str, user: GetUserDep) -> None:
-    _check(user, dag_id(INGEST, model))
+    check_read(user, dag_id(INGEST, model))
 
 
 def _check_cards(slug: str, user: GetUserDep) -> None:
-    _check(user, dag_id(TRAIN, slug.partition(".")[0]))
+    check_read(user, dag_id(TRAIN, slug.partition(".")[0]))
 
 
 def _check_monitor(slug: str, user: GetUserDep) -> None:
-    _check(user, dag_id(MONITOR, slug.partition(".")[0]))
+    check_read(user, dag_id(MONITOR, slug.partition(".")[0]))
 
 
-@app.get("/reports/{model}/{table}/{subject}/{run}/{file}", dependencies=[Depends(_check_reports)])
+@router.get("/reports/{model}/{table}/{subject}/{run}/{file}", dependencies=[Depends(_check_reports)])
 def report(model: str, table: str, subject: str, run: str, file: str) -> Response:
     """One validation: the page, or the results as JSON."""
     parts = (model, table, subject, run, file)
@@ -70,13 +68,13 @@ def report(model: str, table: str, subject: str, run: str, file: str) -> Respons
     return Response(content, media_type=REPORT_FILES[file], headers=HEADERS)
 
 
-@app.get("/cards/{slug}/{version}/", dependencies=[Depends(_check_cards)])
+@router.get("/cards/{slug}/{version}/", dependencies=[Depends(_check_cards)])
 def card(slug: str, version: int) -> Response:
     """A version's model card."""
     return Response(_fetch(slug, version, "card.html"), media_type="text/html; charset=utf-8", headers=HEADERS)
 
 
-@app.get("/cards/{slug}/{version}/plots/{name}", dependencies=[Depends(_check_cards)])
+@router.get("/cards/{slug}/{version}/plots/{name}", dependencies=[Depends(_check_cards)])
 def plot(slug: str, version: int, name: str) -> Response:
     """One plot of a card."""
     if not SAFE.fullmatch(name) or not name.endswith(".png"):
@@ -84,7 +82,7 @@ def plot(slug: str, version: int, name: str) -> Response:
     return Response(_fetch(slug, version, f"plots/{name}"), media_type="image/png", headers=HEADERS)
 
 
-@app.get("/drift/{slug}/{partition}/", dependencies=[Depends(_check_monitor)])
+@router.get("/drift/{slug}/{partition}/", dependencies=[Depends(_check_monitor)])
 def drift(slug: str, partition: str) -> Response:
     """Evidently's report of what moved in a partition."""
     content = None
@@ -95,23 +93,14 @@ def drift(slug: str, partition: str) -> Response:
     return Response(content, media_type="text/html; charset=utf-8", headers=DRAWN)
 
 
-@app.exception_handler(status.HTTP_401_UNAUTHORIZED)
-async def ask_login(request: Request, error: HTTPException) -> Response:
+async def ask_login(request: Request, error: Exception) -> Response:
     """Send a person to the login and back here afterwards; a program is told that it must log in."""
     if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"detail": error.detail}, error.status_code)
+        return JSONResponse({"detail": getattr(error, "detail", "")}, status.HTTP_401_UNAUTHORIZED)
     # The path of the whole server, which this app is only mounted in.
     base = request.scope.get("app_root_path", "").rstrip("/")
     login = request.url.replace(path=f"{base}/api/v2/auth/login", query="", fragment="")
     return RedirectResponse(str(login.include_query_params(next=str(request.url))), status.HTTP_303_SEE_OTHER)
-
-
-def _check(user: Any, dag: str) -> None:
-    is_allowed = get_auth_manager().is_authorized_dag(
-        method="GET", access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(id=dag), user=user
-    )
-    if not is_allowed:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, f"this login may not read {dag}")
 
 
 def _fetch(slug: str, version: int, path: str) -> bytes:
