@@ -77,7 +77,7 @@ def act_all(
             written[look.key] = incident
             findings[look.key] = [signal for signal in look.fired if signal.kind in decision.cause]
     written = {
-        key: one if find_silence(silences, key) is None else hush(one, known.get(key))
+        key: hush(one, known.get(key), is_silent=find_silence(silences, key) is not None)
         for key, one in causes.group(written, findings, known, len(judged)).items()
     }
     store.write_incidents(written.values(), settings)

@@ -80,12 +80,14 @@ class Incident:
         })  # fmt: skip
 
 
-def hush(incident: Incident, before: Incident | None) -> Incident:
-    """An incident as it is written under a silence: of what is new in it nobody is told yet."""
+def hush(incident: Incident, before: Incident | None, *, is_silent: bool) -> Incident:
+    """An incident as it is written: under a silence nobody is told yet of what is new in it."""
     if not incident.message:
         return incident
-    return replace(incident, message="", told=before.told if before is not None and before.is_open else "",
-                   is_hushed=True)  # fmt: skip
+    if not is_silent:
+        return replace(incident, is_hushed=False)
+    told = before.told if before is not None and before.is_open else ""
+    return replace(incident, message="", told=told, is_hushed=True)
 
 
 def speak_up(before: Incident | None, look: Look, decision: Decision) -> Incident | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,8 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.data.connections import MappedConnections
-from include.ratchet.errors import LedgerConflictError
-from include.ratchet.monitoring import monitor, store
+from include.ratchet.errors import IncidentNotFoundError, LedgerConflictError
+from include.ratchet.monitoring import monitor, notes, store
 from include.ratchet.monitoring.incidents import Incident
 from include.ratchet.monitoring.monitor import past_requests
 from include.ratchet.orchestration import monitors
@@ -20,6 +21,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import fleet, ledger
 from include.ratchet.registry.database import aliases, engine_of
 from include.ratchet.registry.ledger import Entry
+from include.ratchet.rollout.orders import Order
 from include.ratchet.spec import Model, ModelKey
 from tests.include.ratchet.monitoring.many import BEGIN, DAY, NAME, fired, keys, look, make_spec, nulls
 
@@ -262,3 +264,79 @@ def test_command_shows_a_fleet_by_cause_and_the_keys_with_signals(world, monkeyp
     ]  # fmt: skip
     command.monitor(f"{NAME}/k0045")
     assert "drift of columns" in " ".join(capsys.readouterr().err.split())
+
+
+def note(fleet, reason="I am at it", minutes=0, once="one-two-three"):
+    return Order("ada", reason, fleet.workspace.clock() - timedelta(minutes=minutes), once=once)
+
+
+def at(fleet, **away):
+    fleet.workspace = replace(fleet.workspace, clock=lambda: BEGIN + 99 * DAY + timedelta(**away))
+
+
+def test_silence_keeps_an_alarm_from_people_until_it_is_over(world, slack):
+    fleet, names = world(), keys(2)
+    fleet.crown(names)
+    notes.silence(fleet.settings, names[0], fleet.workspace.clock() + DAY, note(fleet))
+    fleet.see(names, 0, {names[0]: [nulls()]})
+    fleet.run(names, 0)
+    assert slack.messages == []
+    opened = store.read_incidents(names[0], fleet.settings)[-1]
+    assert (opened.is_open, opened.is_hushed, opened.told) == (True, True, "")
+    fleet.see(names, 1, {names[0]: [nulls()]})
+    fleet.run(names, 1)
+    assert slack.messages == []
+    at(fleet, days=2)
+    fleet.see(names, 2, {names[0]: [nulls()]})
+    fleet.run(names, 2)
+    (message,) = slack.messages
+    assert "incident 1 changed: quality" in message["text"]
+    fleet.see(names, 3, {names[0]: [nulls()]})
+    fleet.run(names, 3)
+    assert len(slack.messages) == 1
+
+
+def test_alarm_that_passed_under_a_silence_is_never_told(world, slack):
+    fleet, names = world(), keys(2)
+    fleet.crown(names)
+    notes.silence(fleet.settings, ModelKey(NAME), fleet.workspace.clock() + DAY, note(fleet))
+    fleet.see(names, 0, {names[0]: [nulls()]})
+    for day in range(5):
+        fleet.see(names, day, {names[0]: [nulls()]} if day == 0 else {})
+        fleet.run(names, day)
+    at(fleet, days=2)
+    fleet.see(names, 5, {})
+    fleet.run(names, 5)
+    assert not store.read_incidents(names[0], fleet.settings)[-1].is_open
+    assert slack.messages == []
+
+
+def test_silence_can_be_ended_and_the_newest_word_counts(world):
+    fleet, key = world(), keys(1)[0]
+    now = fleet.workspace.clock()
+    notes.silence(fleet.settings, key, now + DAY, note(fleet, minutes=5, once="first-word"))
+    assert notes.find_silence(notes.read_silences(NAME, fleet.settings, now), key).actor == "ada"
+    assert notes.read_silences(NAME, fleet.settings, now + 2 * DAY) == {}
+    notes.silence(fleet.settings, key, now, note(fleet, once="second-word"))
+    assert notes.read_silences(NAME, fleet.settings, now) == {}
+
+
+def test_acknowledged_incident_calls_for_nobody_and_only_an_open_one_can_be(world, slack):
+    fleet, names = world(), keys(1)
+    policy = {"quality": "revert", "service": "revert", "streak": 1}
+    fleet.spec = make_spec(alerts={"mention": "<!here>"}, monitoring={"policy": policy})
+    fleet.patch.setattr(Workspace, "model", lambda *_: Model(spec=fleet.spec, folder=Path()))
+    fleet.crown(names)
+    fleet.see(names, 0, {names[0]: [nulls()]})
+    fleet.run(names, 0)
+    assert "<!here>" in json.dumps(slack.messages[-1])
+    with pytest.raises(IncidentNotFoundError, match="incident 2 is not open; open: 1"):
+        notes.acknowledge(fleet.settings, names[0], 2, note(fleet))
+    for _ in range(2):
+        notes.acknowledge(fleet.settings, names[0], 1, note(fleet))
+    assert notes.read_acknowledged(NAME, fleet.settings)[names[0]].reason == "I am at it"
+    assert len([row for row in ledger.history(names[0], fleet.settings) if row.kind == "acknowledgement"]) == 1
+    fleet.see(names, 1, {names[0]: [nulls(), fired("service", None, "latency")]})
+    fleet.run(names, 1)
+    assert "incident 1 changed" in slack.messages[-1]["text"]
+    assert "<!here>" not in json.dumps(slack.messages[-1])
