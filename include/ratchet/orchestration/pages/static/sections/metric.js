@@ -1,0 +1,76 @@
+// The metric by partition: on labels, as estimated, and what was to be expected of it.
+import { getOf } from "../api.js";
+import { chart, plain } from "../charts.js";
+import { named } from "../dom.js";
+import { count, digits, interval, percent, words } from "../format.js";
+import { fill, note, table } from "../parts.js";
+
+const HEIGHT = 340;
+
+export function showMetric(body, page, key) {
+  return fill(body, () => getOf(key, "/series"), (series) => series.points.length
+    ? chart({ label: summary(series), height: HEIGHT, draw: (colours) => figure(series, colours), table: () => asTable(series) })
+    : note("Nothing that it answered has been looked at yet. The monitor looks once a partition of records is complete."));
+}
+
+function summary({ metric, points }) {
+  const last = points.at(-1);
+  const fired = points.filter((one) => one.fired.length).length;
+  return `${words(metric)} on ${points.length} partitions from ${points[0].partition} to ${last.partition}. The last: ${digits(last.actual)} on labels, ${digits(last.estimate)} estimated. Signals fired on ${fired}.`;
+}
+
+function figure({ metric, points }, colours) {
+  const x = points.map((one) => one.start.slice(0, 19));
+  const line = (name, value, more) => ({ type: "scatter", mode: "lines", name, x, y: points.map(value), hoverinfo: "skip", ...more });
+  const marked = points.flatMap((one, index) => (one.fired.length && seen(one) !== null ? [index] : []));
+  const changes = points.flatMap((one, index) => (one.version !== null && one.version !== points[index - 1]?.version ? [index] : []));
+  return {
+    data: [
+      line("low", (one) => one.low, { line: { width: 0 }, showlegend: false }),
+      line("expected of the window", (one) => one.high, { line: { width: 0 }, fill: "tonexty", fillcolor: `${colours["dot-blue"]}2e` }),
+      line("threshold", (one) => one.threshold, { line: { color: colours["dot-red"], width: 1, dash: "dot" } }),
+      line("estimated", (one) => one.estimate, { line: { color: colours["dot-amber"], width: 1.5, dash: "dash" } }),
+      line("over the window", (one) => one.window, { line: { color: colours["dot-blue"], width: 2 } }),
+      line("on labels", (one) => one.actual, { mode: "lines+markers", line: { color: colours.quiet, width: 1 }, marker: { size: 5, color: colours.text } }),
+      line("a signal fired", seen, { x: marked.map((one) => x[one]), y: marked.map((one) => seen(points[one])), mode: "markers", marker: { symbol: "triangle-down", size: 12, color: colours["dot-red"], line: { width: 1, color: colours.page } } }),
+      line("all", seen, { mode: "markers", marker: { opacity: 0 }, showlegend: false, hoverinfo: "text", text: points.map(hover) }),
+    ],
+    layout: {
+      hovermode: "x", xaxis: { type: "date" }, yaxis: { title: { text: plain(words(metric)), font: { color: colours.quiet } } }, margin: { l: 56, r: 14, t: 40, b: 36 },
+      shapes: changes.map((index) => ({ type: "line", x0: x[index], x1: x[index], yref: "paper", y0: 0, y1: 1, line: { color: colours.quiet, width: 1, dash: "dot" } })),
+      annotations: changes.map((index) => ({ x: x[index], yref: "paper", y: 0, yanchor: "bottom", xanchor: "left", showarrow: false, text: `v${points[index].version}`, font: { color: colours.quiet, size: 11 } })),
+    },
+  };
+}
+
+/** Where a partition's mark is: on what was measured, or else on what was reckoned. */
+function seen(one) {
+  return one.actual ?? one.estimate ?? one.window ?? one.expected;
+}
+
+function hover(one) {
+  return [
+    `<b>${plain(one.partition)}</b>${one.version === null ? "" : ` · v${one.version}`}`,
+    `${count(one.rows)} rows, ${percent(one.maturity)} of the labels`,
+    one.actual !== null && `on labels ${digits(one.actual)}`,
+    one.estimate !== null && `estimated ${digits(one.estimate)}`,
+    one.window !== null && `over the window ${digits(one.window)}`,
+    one.expected !== null && `expected ${digits(one.expected)} ${interval(one.low, one.high)}`,
+    one.threshold !== null && `threshold ${digits(one.threshold)}`,
+    one.fired.length > 0 && `fired: ${plain(one.fired.map(words).join(", "))}`,
+  ].filter(Boolean).join("<br>");
+}
+
+function asTable({ points }) {
+  const number = (title, cell) => ({ title, number: true, cell });
+  return table({
+    caption: "The metric by partition, newest first", rows: [...points].reverse(),
+    columns: [
+      { title: "Partition", head: true, cell: (one) => named(one.partition) },
+      number("Version", (one) => one.version ?? "–"), number("Rows", (one) => count(one.rows)), number("Labels", (one) => percent(one.maturity)),
+      number("On labels", (one) => digits(one.actual)), number("Estimated", (one) => digits(one.estimate)), number("Window", (one) => digits(one.window)),
+      number("Expected", (one) => `${digits(one.expected)} ${interval(one.low, one.high)}`), number("Threshold", (one) => digits(one.threshold)),
+      { title: "Fired", cell: (one) => one.fired.map(words).join(", ") || "–" },
+    ],
+  });
+}
