@@ -20,7 +20,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 
 from include.ratchet.orchestration import monitors
 from include.ratchet.orchestration.assets import MONITOR, dag_id, requests_asset, retraining_asset, tags
-from include.ratchet.orchestration.links import DRIFT, TRAINING
+from include.ratchet.orchestration.links import DRIFT, MODEL, TRAINING
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.spec import ModelSpec
@@ -50,10 +50,10 @@ def build(spec: ModelSpec) -> None:
     def monitor() -> None:
         profiled = step(monitors.profile).partial(model=spec.name).expand(batch=step(monitors.plan)(spec.name))
         compared = step(monitors.compare).partial(model=spec.name).expand(batch=profiled)
-        judged = step(monitors.judge)(spec.name, compared)
+        judged = step(monitors.judge, links=(MODEL,))(spec.name, compared)
         step(monitors.report, links=(DRIFT,))(spec.name, judged)
         # Beside the report: a retraining does not wait for a drawing, and goes on if that fails.
-        step(monitors.act, outlets=[retraining_asset(spec.name)], links=(TRAINING,))(spec.name, judged)
+        step(monitors.act, outlets=[retraining_asset(spec.name)], links=(TRAINING, MODEL))(spec.name, judged)
 
     monitor()
 

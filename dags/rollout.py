@@ -19,6 +19,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, Param, d
 
 from include.ratchet.orchestration import rollouts
 from include.ratchet.orchestration.assets import ROLLOUT, champion_asset, dag_id, requests_asset, tags
+from include.ratchet.orchestration.links import MODEL
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import ask_approval, step
 from include.ratchet.spec import ModelSpec
@@ -49,7 +50,7 @@ def build(spec: ModelSpec) -> None:
         },
     )
     def rollout() -> None:
-        looked = step(rollouts.look)(spec.name)
+        looked = step(rollouts.look, links=(MODEL,))(spec.name)
         results = [looked]
         if spec.rollout.approval.required:
             subject, reason = f"Hand {spec.name} over to its challenger?", "{{ ti.xcom_pull('look')['reason'] }}"

@@ -21,7 +21,7 @@ from include.ratchet.orchestration import fleets, steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
 from include.ratchet.orchestration.callbacks import deadline
 from include.ratchet.orchestration.forms import training_form
-from include.ratchet.orchestration.links import CAUSE, DOCS, VERSION_LINKS
+from include.ratchet.orchestration.links import CAUSE, DOCS, MODEL, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
 from include.ratchet.orchestration.tasks import promotion, step
 from include.ratchet.spec import NIGHTLY, ModelSpec
@@ -60,7 +60,7 @@ def build(spec: ModelSpec) -> None:
             registered = measured >> step(steps.register, links=VERSION_LINKS)(request)
             registered >> step(steps.decide, links=VERSION_LINKS)(request)
 
-        request = step(steps.plan_training, links=(CAUSE,))(spec.name)
+        request = step(steps.plan_training, links=(CAUSE, MODEL))(spec.name)
         whole = [prepare(request), *([search(request), judge(request)] if spec.has_whole else [])]
         if spec.segments is None:
             chain(*whole, *promotion(spec, steps.promote, request))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink, get_current_context
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 DOCS, VERSION, CARD, DRIFT = "Data Docs", "Model version", "Model card", "Drift report"
 TRAINING, CAUSE, BACKTEST_REPORT = "Training", "What asked for it", "Backtest"
-VERSION_LINKS = (VERSION, CARD)
+MODEL = "Model page"
+VERSION_LINKS = (VERSION, CARD, MODEL)
 
 
 class StepLink(BaseOperatorLink):  # type: ignore[misc]  # airflow is not typed
@@ -84,12 +85,21 @@ def link_docs(report: ValidationReport, settings: Settings) -> None:
 
 
 def link_version(version: Version, settings: Settings) -> None:
-    """Link the running task to a version in MLflow and to its card."""
+    """Link the running task to a version in MLflow, to its card and to how it was judged."""
     from include.ratchet.registry.versions import card_url
 
     card = urlsplit(card_url(version, settings))
     _leave(VERSION, version.url)
     _leave(CARD, card.path)
+    link_model(version.key, settings, "candidates", version=version.number)
+
+
+def link_model(key: ModelKey, settings: Settings, section: str, **more: Any) -> None:
+    """Link the running task to a section of its model's page, in Airflow's own frame."""
+    own = {} if key.is_pool else {"segment": key.segment}
+    base = urlsplit(settings.airflow_url).path.rstrip("/")
+    page = f"{_base(settings)}/model?{urlencode({'name': key.model, **own, **more}, quote_via=quote)}"
+    _leave(MODEL, f"{base}/plugin/models{page}#{section}")
 
 
 def link_drift(key: ModelKey, partition: str, settings: Settings) -> None:

@@ -16,9 +16,10 @@ from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import retraining_asset
-from include.ratchet.orchestration.links import link_drift, link_training
+from include.ratchet.orchestration.links import link_drift, link_model, link_training
 from include.ratchet.orchestration.requests import run_kind
 from include.ratchet.orchestration.steps import open_workspace
+from include.ratchet.spec import ModelKey
 
 if TYPE_CHECKING:
     from include.ratchet.pipeline.workspace import Workspace
@@ -98,6 +99,7 @@ def judge(model: str, batches: Json | Sequence[Json]) -> Json:
     from include.ratchet.monitoring.incidents import GRAVITY
 
     workspace, whole = open_workspace(), [batches] if isinstance(batches, dict) else list(batches)
+    link_model(ModelKey(model), workspace.settings, "drift")
     partitions = [look["partition"] for look in whole[0]["looks"]]
     for partition in partitions:
         changed = monitor.control(workspace, model, partition)
@@ -122,7 +124,6 @@ def report(model: str, judged: Json) -> list[str]:
     """Draw Evidently's report of what moved, the gravest first; skipped while nothing did."""
     from include.ratchet.monitoring import store
     from include.ratchet.monitoring.report import draw_report
-    from include.ratchet.spec import ModelKey
 
     workspace = open_workspace()
     drawn = []
@@ -155,6 +156,7 @@ def act(model: str, judged: Json) -> Iterator[Metadata]:
     from include.ratchet.orchestration.notify import SlackSender
 
     workspace, run = open_workspace(), get_current_context()["dag_run"]
+    link_model(ModelKey(model), workspace.settings, "overview")
     kind, address, spec = run_kind(run), _address(workspace, run), workspace.model(model).spec
     done, gone = act_all(
         workspace, model, judged["partition"], judge_all(workspace, model, judged["partition"]),

@@ -41,7 +41,7 @@ def make_request(workspace: Workspace, model: str) -> TrainingRequest:
         trials=params.get("trials"),
         force=bool(params.get("force")) or bool(waiting),
         reason=params.get("reason") or (pending[-1].reason if pending else f"{kind} run"),
-        actor=f"{kind} run",
+        actor=actor_of(run),
         cause=newest_cause(waiting),
         is_backfill=kind == "backfill",
         answers=tuple(entry.idempotency_key for entry in waiting),
@@ -69,6 +69,12 @@ def _choose_segments(
         return tuple(named) if named else None
     is_on_request = kind == "asset_triggered" or (kind == "scheduled" and spec.schedule.train is None)
     return tuple(sorted(set(pending))) if is_on_request else None
+
+
+def actor_of(run: Any) -> str:
+    """Who a run acts for: the person that triggered it, or what did."""
+    kind, person = run_kind(run), getattr(run, "triggering_user_name", None)
+    return person if kind == "manual" and person else f"{kind} run"
 
 
 def run_kind(run: Any) -> str:

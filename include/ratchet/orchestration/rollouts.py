@@ -17,9 +17,10 @@ from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import champion_asset
-from include.ratchet.orchestration.requests import run_kind
+from include.ratchet.orchestration.links import link_model
+from include.ratchet.orchestration.requests import actor_of, run_kind
 from include.ratchet.orchestration.steps import APPROVE, open_workspace
-from include.ratchet.spec import ModelKey
+from include.ratchet.spec import WHOLE, ModelKey
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,6 +55,7 @@ def look(model: str) -> Json:
     workspace, params = open_workspace(), get_current_context()["params"]
     one, order = workspace.model(model), _order(workspace, params.get("reason"))
     action, segment = params.get("action") or "look", params.get("segment")
+    link_model(ModelKey(model, segment or WHOLE), workspace.settings, "overview")
     if one.spec.segments is not None and segment is None:
         if action == "resume":
             check_reason(workspace.settings, one, params.get("reason"))
@@ -247,10 +249,8 @@ def _order(workspace: Workspace, reason: str | None) -> Order:
 
     context = get_current_context()
     run, task = context["dag_run"], context["ti"].task_id
-    kind = run_kind(run)
-    person = getattr(run, "triggering_user_name", None)
-    actor = person if kind == "manual" and person else f"{kind} run"
-    return Order(actor, reason or f"asked for by a {kind} run", workspace.clock(), once=f"{run.run_id}/{task}")
+    why = reason or f"asked for by a {run_kind(run)} run"
+    return Order(actor_of(run), why, workspace.clock(), once=f"{run.run_id}/{task}")
 
 
 def _as_of(workspace: Workspace, model: Model, key: ModelKey) -> datetime:

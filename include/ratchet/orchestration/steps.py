@@ -19,9 +19,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.orchestration.assets import champion_asset, data_asset
-from include.ratchet.orchestration.links import link_docs, link_version
+from include.ratchet.orchestration.links import link_docs, link_model, link_version
 from include.ratchet.orchestration.requests import make_request
 from include.ratchet.orchestration.tell import tell_verdict, warn_of_data
+from include.ratchet.spec import ModelKey
 
 if TYPE_CHECKING:
     from include.ratchet.pipeline.requests import TrainingRequest
@@ -104,6 +105,7 @@ def plan_training(model: str) -> Json:
     from include.ratchet.pipeline import train
 
     workspace = open_workspace()
+    link_model(ModelKey(model), workspace.settings, "timeline")
     request = make_request(workspace, model)
     is_asked = request.answers or request.segment_answers
     if request.actor == "scheduled run" and not is_asked and not workspace.model(model).spec.schedule.train:

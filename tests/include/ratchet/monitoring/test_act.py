@@ -40,7 +40,8 @@ class World:
         self.workspace = Workspace(settings, MappedConnections({}), lambda: BEGIN + 99 * DAY)
         monkeypatch.setattr(Workspace, "model", lambda *_: Model(spec=self.spec, folder=Path()))
         monkeypatch.setattr(monitors, "open_workspace", lambda: self.workspace)
-        monkeypatch.setattr(monitors, "link_training", lambda *_: None)
+        for link in ("link_training", "link_model"):
+            monkeypatch.setattr(monitors, link, lambda *_: None)
         self.patch = monkeypatch
 
     def crown(self, names):

@@ -19,6 +19,7 @@ def task_runner(monkeypatch, world):
         )  # fmt: skip
         context = {"params": params, "dag_run": dag_run, "ti": SimpleNamespace(task_id=task)}
         monkeypatch.setattr(rollouts, "get_current_context", lambda: context)
+        monkeypatch.setattr(rollouts, "link_model", lambda *_: None)
         found = getattr(rollouts, task)(*args)
         return list(found) if task == "announce" else json.loads(json.dumps(found))
 

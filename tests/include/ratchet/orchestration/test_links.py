@@ -10,10 +10,19 @@ from airflow.sdk import dag
 
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.errors import ValidationFailedError
-from include.ratchet.orchestration.links import DOCS, StepLink, docs_link, docs_links, link_docs, link_key
+from include.ratchet.orchestration.links import (
+    DOCS,
+    MODEL,
+    StepLink,
+    docs_link,
+    docs_links,
+    link_docs,
+    link_key,
+    link_model,
+)
 from include.ratchet.orchestration.tasks import step
 from include.ratchet.settings import PROJECT, Settings
-from include.ratchet.spec import load_model
+from include.ratchet.spec import ModelKey, load_model
 from include.ratchet.validation import ValidationReport
 from tests.airflow_database import migrate
 
@@ -105,6 +114,17 @@ def test_link_stays_below_a_base_path(tmp_path):
     assert run(validate)[0]["Data Docs"].startswith("/airflow/ratchet/reports/orders/")
 
 
+def test_model_page_opens_in_airflows_frame_below_a_base_path(tmp_path):
+    behind_proxy = make_settings(tmp_path, "https://example.org/airflow/")
+
+    def judge():
+        link_model(ModelKey("orders", "a/b & <c>"), behind_proxy, "candidates", version=3)
+
+    assert run(judge, (MODEL,))[0][MODEL] == (
+        "/airflow/plugin/models/airflow/ratchet/model?name=orders&segment=a%2Fb%20%26%20%3Cc%3E&version=3#candidates"
+    )
+
+
 def test_links_of_the_project(monkeypatch):
     from tests.dags.conftest import fill_bag
 
@@ -117,13 +137,15 @@ def test_links_of_the_project(monkeypatch):
     }
     assert found == {
         "partitions.validate": ["Data Docs", "Data Docs: weather", "Data Docs: planes"],
-        "plan_training": ["What asked for it"],
+        "plan_training": ["What asked for it", "Model page"],
         "prepare.validate_snapshot": ["Data Docs"],
-        "judge.register": ["Model version", "Model card"],
-        "judge.decide": ["Model version", "Model card"],
-        "promote": ["Model version", "Model card"],
+        "judge.register": ["Model version", "Model card", "Model page"],
+        "judge.decide": ["Model version", "Model card", "Model page"],
+        "promote": ["Model version", "Model card", "Model page"],
         "report": ["Drift report"],
-        "act": ["Training"],
+        "judge": ["Model page"],
+        "act": ["Training", "Model page"],
+        "look": ["Model page"],
         "backtest": ["Backtest"],
     }
     assert all(isinstance(link, StepLink) for one in dags.values() for task in one.tasks

@@ -46,6 +46,7 @@ def plan(tmp_path, monkeypatch):
             "data_interval_end": NIGHT if run_type == "scheduled" else None,
         }
         monkeypatch.setattr(requests, "get_current_context", lambda: context)
+        monkeypatch.setattr(steps, "link_model", lambda *_: None)
         return steps.plan_training("orders")
 
     yield plan
