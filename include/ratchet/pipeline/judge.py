@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from include.ratchet.evaluation.gates import Circumstances, Verdict, judge
 from include.ratchet.evaluation.report import (
@@ -26,10 +26,11 @@ from include.ratchet.pipeline.train import (
     SNAPSHOT,
     TRIALS,
     VALIDATION,
+    TrainingSet,
     conclude_search,
     folder_of,
     lineage_of,
-    load_split,
+    load_set,
 )
 from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
@@ -43,35 +44,57 @@ from include.ratchet.registry.plots import draw_plots
 from include.ratchet.registry.submit import Registrar, Submission
 from include.ratchet.registry.submit import register as register_version
 from include.ratchet.registry.versions import Version, find_by_training
-from include.ratchet.spec import Model
 from include.ratchet.training.baselines import baseline_scores
 from include.ratchet.training.fit import Candidate, predict, steady
-from include.ratchet.training.frames import class_codes, features_frame, label_array
+from include.ratchet.training.frames import class_codes
 from include.ratchet.training.learning import learning_curve
+from include.ratchet.training.metrics import Floats
 from include.ratchet.training.search import SearchResult
-from include.ratchet.training.split import Split
 
 FITTED, MODEL, REPORT, VERDICT = "fitted.json", "model.bin", "report.json", "verdict.json"
 
 
-def fit(workspace: Workspace, request: TrainingRequest, found: SearchResult | None = None) -> dict[str, Any]:
-    """Fit the search's best candidate on train and validation rows, twice if the gates ask whether that is the same.
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted candidate and its rows: what later steps take from the fit, or, in another process, from its folder.
 
-    Args:
-        workspace: the installation.
-        request: the training.
-        found: what the search found; absent: concluded from its study.
+    Attributes:
+        data: what it was fitted on.
+        estimator: as its bytes load.
+        scores: its predictions of the test rows.
+        facts: candidate, format, cost, learning curve.
+    """
+
+    data: TrainingSet
+    estimator: Any
+    scores: Floats
+    facts: Mapping[str, Any]
+
+
+def fit(workspace: Workspace, request: TrainingRequest) -> dict[str, Any]:
+    """Fit the search's best candidate, and leave it in the training's folder.
 
     Returns:
         Candidate, format, cost, learning curve: what later steps need beside the model's bytes.
     """
-    model, table, split = load_split(workspace, request)
-    found = found or conclude_search(workspace, request)
-    frame, label = features_frame(table, feature_names(model)), label_array(table, model.spec)
-    test = frame.iloc[split.test]
-    make = partial(learn, workspace, request.key, request.base, found.best, table, frame, label, split)
-    fitted = make()
-    content, form = dump_model(fitted, model.spec)
+    found = conclude_search(workspace, request)
+    return dict(fit_best(workspace, request, load_set(workspace, request), found).facts)
+
+
+def fit_best(workspace: Workspace, request: TrainingRequest, data: TrainingSet, found: SearchResult) -> Fitted:
+    """Fit the best candidate on train and validation rows, twice if the gates ask whether that is the same.
+
+    Args:
+        workspace: the installation.
+        request: the training.
+        data: its rows.
+        found: by its search.
+    """
+    model, split, test = data.model, data.split, data.test_frame
+    make = partial(
+        learn, workspace, request.key, request.base, found.best, data.table, data.frame, data.label, split
+    )  # fmt: skip
+    content, form = dump_model(make(), model.spec)
     loaded = load_model(content, form, model.spec)
     scores = predict(loaded, test, model.spec.task)
     is_same = True
@@ -81,40 +104,47 @@ def fit(workspace: Workspace, request: TrainingRequest, found: SearchResult | No
         latency = measure_latency_ms(lambda row: predict(loaded, row, model.spec.task), test)
     cost = CostResult(latency, len(content) / 1e6, is_same)
     is_drawn = request.base is None and request.key.is_pool
-    curve = learning_curve(model, found.best, frame, label, split, loaded) if is_drawn else ()
-    result = {
+    curve = learning_curve(model, found.best, data.frame, data.label, split, loaded) if is_drawn else ()
+    facts = {
         "candidate": found.best.to_dict(), "format": form, "cost": asdict(cost),
         "learning": [asdict(point) for point in curve],
     }  # fmt: skip
     folder = folder_of(workspace, request)
     folder.put(MODEL, content)
-    folder.put_json(FITTED, result)
-    return result
+    folder.put_json(FITTED, facts)
+    return Fitted(data, loaded, scores, facts)
 
 
-def evaluate_candidate(workspace: Workspace, request: TrainingRequest, pool: Rival | None = None) -> EvaluationReport:
+def evaluate_candidate(
+    workspace: Workspace, request: TrainingRequest, pool: Rival | None = None, fitted: Fitted | None = None
+) -> EvaluationReport:
     """Measure the fitted candidate on the test rows, beside the baselines and the present champion, and judge it.
 
     Args:
         workspace: the installation.
         request: the training.
         pool: the pooled model that a segment's candidate must beat, if there is one.
+        fitted: the candidate, if this process has fitted it.
     """
-    model, table, split = load_split(workspace, request)
-    folder = folder_of(workspace, request)
-    estimator, fitted = _fitted(workspace, request, model)
-    test = table.take(pa.array(split.test))
-    frame = features_frame(test, feature_names(model))
-    classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
+    fitted = fitted or read_fitted(workspace, request)
+    folder, data, model = folder_of(workspace, request), fitted.data, fitted.data.model
+    test = data.test_table
+    classes, codes = class_codes(data.label, model.spec.task)
+    codes = codes[data.split.test]
+    # The columns of several classes are all the snapshot's, of which those that were fitted on may lack one.
+    scores = (
+        predict(fitted.estimator, data.test_frame, model.spec.task, classes) if classes is not None else fitted.scores
+    )
     state = read_champion(workspace, request.key)
     champion, problem = score_champion(workspace, request.key, state, model, test, classes)
     pooled = score_rival(pool, "pooled model", model, test, classes) if pool else None
+    baselines = baseline_scores(data.table, model.spec, data.split)
     report = evaluate(
-        model.spec, test, codes[split.test], predict(estimator, frame, model.spec.task, classes), feature_names(model),
-        baselines=[Contender(name, scores) for name, scores in baseline_scores(table, model.spec, split).items()],
+        model.spec, test, codes, scores, feature_names(model),
+        baselines=[Contender(*baseline) for baseline in baselines.items()],
         champion=champion,
         pool=pooled,
-        cost=CostResult(**fitted["cost"]),
+        cost=CostResult(**fitted.facts["cost"]),
         window=request.cause,
     )  # fmt: skip
     circumstances = Circumstances(
@@ -126,7 +156,7 @@ def evaluate_candidate(workspace: Workspace, request: TrainingRequest, pool: Riv
         is_backfill=request.is_backfill,
     )
     verdict = judge(model.spec, report, circumstances)
-    gain = gain_over(model.spec, codes[split.test], pooled, champion) if pooled and champion else None
+    gain = gain_over(model.spec, codes, pooled, champion) if pooled and champion else None
     folder.put_json(REPORT, report.to_dict())
     folder.put_json(VERDICT, {
         **verdict.to_dict(), "judged_against": state.version if state else None,
@@ -135,22 +165,25 @@ def evaluate_candidate(workspace: Workspace, request: TrainingRequest, pool: Riv
     return report
 
 
-def register(workspace: Workspace, request: TrainingRequest, registrar: Registrar | None = None) -> Version:
+def register(
+    workspace: Workspace, request: TrainingRequest, registrar: Registrar | None = None, fitted: Fitted | None = None
+) -> Version:
     """Register the candidate with its verdict, whatever that is, and enter the verdict in the ledger.
 
     Args:
         workspace: the installation.
         request: the training.
         registrar: of the fleet's batch that a segment's candidate belongs to; it is registered without plots.
+        fitted: the candidate, if this process has fitted it.
     """
-    model, table, split = load_split(workspace, request)
     folder, settings = folder_of(workspace, request), workspace.settings
     verdict = read_verdict(workspace, request)
-    if registrar is not None:
-        version = registrar.register(_submission(workspace, request, model, table, split))
-    else:
-        version = find_by_training(request.key, request.training_id, settings) or register_version(
-            model, _submission(workspace, request, model, table, split), settings
+    version = None if registrar else find_by_training(request.key, request.training_id, settings)
+    if version is None:
+        fitted = fitted or read_fitted(workspace, request)
+        submission = _submission(workspace, request, fitted)
+        version = (
+            registrar.register(submission) if registrar else register_version(fitted.data.model, submission, settings)
         )
     ledger.record(
         Entry(
@@ -213,25 +246,24 @@ def registered(workspace: Workspace, request: TrainingRequest) -> Version:
     return version
 
 
-def _fitted(workspace: Workspace, request: TrainingRequest, model: Model) -> tuple[Any, dict[str, Any]]:
-    folder = folder_of(workspace, request)
-    fitted = folder.need_json(FITTED)
-    return load_model(folder.need(MODEL), fitted["format"], model.spec), fitted
+def read_fitted(workspace: Workspace, request: TrainingRequest) -> Fitted:
+    """The candidate that this training fitted, with its rows."""
+    folder, data = folder_of(workspace, request), load_set(workspace, request)
+    facts, spec = folder.need_json(FITTED), data.model.spec
+    estimator = load_model(folder.need(MODEL), facts["format"], spec)
+    return Fitted(data, estimator, predict(estimator, data.test_frame, spec.task), facts)
 
 
-def _submission(workspace: Workspace, request: TrainingRequest, model: Model, table: pa.Table,
-                split: Split) -> Submission:  # fmt: skip
-    folder = folder_of(workspace, request)
-    estimator, fitted = _fitted(workspace, request, model)
-    candidate = Candidate(**fitted["candidate"])
+def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) -> Submission:
+    folder, data, estimator, facts = folder_of(workspace, request), fitted.data, fitted.estimator, fitted.facts
+    spec, test = data.model.spec, data.test_frame
     report, verdict = read_report(workspace, request), read_verdict(workspace, request)
-    lineage = lineage_of(workspace, request, candidate)
-    test = features_frame(table.take(pa.array(split.test)), lineage.features)
-    classes, codes = class_codes(label_array(table, model.spec), model.spec.task)
+    lineage = lineage_of(workspace, request, Candidate(**facts["candidate"]))
+    classes, codes = class_codes(data.label, spec.task)
     trials = folder.need_json(TRIALS)["trials"]
-    importance = permutation_importance(model.spec, estimator, test, codes[split.test], classes)
-    plots = draw_plots(report, trials, importance, fitted["learning"]) if request.key.is_pool else {}
-    card = render_markdown(model.spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots)
+    importance = permutation_importance(spec, estimator, test, codes[data.split.test], classes)
+    plots = draw_plots(report, trials, importance, facts["learning"]) if request.key.is_pool else {}
+    card = render_markdown(spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots)
     files = {
         "card.md": card.encode(),
         "card.html": render_html(card, str(request.key)).encode(),
@@ -240,12 +272,12 @@ def _submission(workspace: Workspace, request: TrainingRequest, model: Model, ta
         "snapshot.json": folder.need(SNAPSHOT),
         "trials.json": folder.need(TRIALS),
         "importance.json": json.dumps(importance).encode(),
-        "test_scores.npy": dump_array(scores := predict(estimator, test, model.spec.task)),
-        EXAMPLE: dump_example(test, scores),
+        "test_scores.npy": dump_array(fitted.scores),
+        EXAMPLE: dump_example(test, fitted.scores),
         **plots,
     }
     return Submission(
         training_id=request.training_id, lineage=lineage, report=report, verdict=verdict, model=folder.need(MODEL),
-        form=fitted["format"], example=test.iloc[:5], files=files, reason=request.reason,
+        estimator=estimator, form=facts["format"], example=test.iloc[:5], files=files, reason=request.reason,
         requests=ledger.read_requests(request.answers, workspace.settings),
     )  # fmt: skip

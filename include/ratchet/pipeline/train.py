@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import pyarrow as pa
 
 from include.ratchet.data.snapshots import Snapshot, build_snapshot, load_snapshot
 from include.ratchet.data.tables import Table
@@ -23,15 +27,54 @@ from include.ratchet.registry.lineage import Environment, Lineage, read_environm
 from include.ratchet.registry.versions import Version, find_by_fingerprint
 from include.ratchet.spec import Model, partition_of
 from include.ratchet.training.fit import Candidate
+from include.ratchet.training.frames import features_frame, label_array
 from include.ratchet.training.search import Progress, SearchPlan, SearchResult, conclude, plan_search, run_batch
 from include.ratchet.training.split import Split, split_rows
 from include.ratchet.validation import ValidationReport, validate_snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SNAPSHOT, VALIDATION, SEARCH, TRIALS = "snapshot.json", "validation.json", "search.json", "trials.json"
 TWIN = "twin.json"
 """Left where the pooled model was trained on the same before; its segments look for themselves."""
 ENVIRONMENT = "environment.json"
 """Left where many keys are trained in one process, so that each need not look for itself."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A training's rows as its steps take them; steps in one process hand it on, so that nothing is made twice.
+
+    Attributes:
+        model: whose.
+        table: the snapshot's rows.
+        split: of them.
+    """
+
+    model: Model
+    table: pa.Table
+    split: Split
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The features, (n_rows, n_features)."""
+        return features_frame(self.table, feature_names(self.model))
+
+    @cached_property
+    def label(self) -> npt.NDArray[Any]:
+        """(n_rows,)."""
+        return label_array(self.table, self.model.spec)
+
+    @cached_property
+    def test_table(self) -> pa.Table:
+        """The test rows."""
+        return self.table.take(pa.array(self.split.test))
+
+    @cached_property
+    def test_frame(self) -> pd.DataFrame:
+        """The test rows' features, (n_test, n_features)."""
+        return features_frame(self.test_table, feature_names(self.model))
 
 
 def find_absence(workspace: Workspace, request: TrainingRequest) -> str | None:
@@ -118,14 +161,15 @@ def plan_trials(workspace: Workspace, request: TrainingRequest, workers: int) ->
     Raises:
         TooFewRowsError: a part of the split is empty or has one class only.
     """
-    model, table, split = load_split(workspace, request)
+    data = load_set(workspace, request)
+    model = data.model
     if request.base is not None:
         # Nothing is searched: the candidate is the one that learns on.
         plan = SearchPlan(request.study, model.spec.training.search.strategy, (0,), 0.0)
         folder_of(workspace, request).put_json(SEARCH, plan.to_dict())
         return plan
     plan = plan_search(
-        model, request.study, table, split, list(feature_names(model)), workspace.settings,
+        model, request.study, data.table, data.split, list(feature_names(model)), workspace.settings,
         strategy=request.strategy, trials=request.trials, workers=workers,
     )  # fmt: skip
     folder_of(workspace, request).put_json(SEARCH, plan.to_dict())
@@ -138,9 +182,9 @@ def run_trials(
     """Run the missing trials of one batch; returns how many."""
     if request.base is not None:
         return 0
-    model, table, split = load_split(workspace, request)
-    plan = search_plan(workspace, request)
-    return run_batch(model, plan, batch, table, split, list(feature_names(model)), workspace.settings, progress)
+    data, plan = load_set(workspace, request), search_plan(workspace, request)
+    features = list(feature_names(data.model))
+    return run_batch(data.model, plan, batch, data.table, data.split, features, workspace.settings, progress)
 
 
 def conclude_search(workspace: Workspace, request: TrainingRequest) -> SearchResult:
@@ -164,12 +208,12 @@ def lineage_of(workspace: Workspace, request: TrainingRequest, candidate: Candid
     return _lineage(workspace, model, request, search_plan(workspace, request), candidate)
 
 
-def load_split(workspace: Workspace, request: TrainingRequest) -> tuple[Model, Any, Split]:
+def load_set(workspace: Workspace, request: TrainingRequest) -> TrainingSet:
     """The model, the snapshot's rows and their split."""
     model = workspace.model(request.key.model)
     # Checked against its hash once, by `validate`; a hash a trial would cost more than it tells.
     table = snapshot_of(workspace, request).read(verify=False) if workspace.part is None else workspace.part
-    return model, table, split_rows(table, model.spec, request.as_of)
+    return TrainingSet(model, table, split_rows(table, model.spec, request.as_of))
 
 
 def snapshot_of(workspace: Workspace, request: TrainingRequest) -> Snapshot:

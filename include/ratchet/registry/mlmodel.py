@@ -56,9 +56,11 @@ def pack_model(
 
     file = MODEL_FILES[form]
     model = Model(signature=_signature(estimator, example, spec), model_size_bytes=len(content))
+    # Where there is no `python_env.yaml`, MLflow takes the other file for pip too; but it wants a name for it.
     pyfunc.add_to_model(
-        model, loader_module="mlflow.sklearn", model_path=file, conda_env=ENVIRONMENT, predict_fn=_predict_name(spec)
-    )
+        model, loader_module="mlflow.sklearn", model_path=file, conda_env=ENVIRONMENT, python_env="python_env.yaml",
+        predict_fn=_predict_name(spec),
+    )  # fmt: skip
     model.add_flavor(
         "sklearn", pickled_model=file, sklearn_version=installed("scikit-learn"), serialization_format=form, code=None,
         skops_trusted_types=_trusted(form, spec),

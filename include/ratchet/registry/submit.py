@@ -7,15 +7,15 @@ import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.registry.bundle import BUNDLE, BUNDLE_TAG, pack
-from include.ratchet.registry.formats import Format, load_model, trusted_types
+from include.ratchet.registry.formats import Format
 from include.ratchet.registry.lineage import Lineage
+from include.ratchet.registry.mlmodel import pack_model, render_environment, save_model
 from include.ratchet.registry.versions import (
     FINGERPRINT_TAG,
     MODEL_FILES,
@@ -33,9 +33,9 @@ from include.ratchet.spec import Model, ModelKey, ModelSpec
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities import RunInfo
 
 SEGMENT_TAG = "ratchet.segment"
-_REQUIREMENTS = ("scikit-learn", "lightgbm", "skops", "numpy", "pandas", "scipy")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Submission:
     report: EvaluationReport
     verdict: Verdict
     model: bytes
+    estimator: Any
+    """What the bytes load as."""
     form: Format
     example: pd.DataFrame
     files: Mapping[str, bytes]
@@ -94,16 +96,17 @@ class Registrar:
     ) -> None:  # fmt: skip
         self._model, self._settings = model, settings
         self._client = client_of(settings)
+        self._environment = render_environment()
         self._experiment = _open_experiment(self._client, model.name, settings)
         self._training = training_id.replace("'", "")
         self._known = known
         self._versions: dict[str, Any] = {}
-        self._runs: dict[str, str] = {}
+        self._runs: dict[str, RunInfo] = {}
         if is_retry:
             wanted = f"tags.`{TRAINING_TAG}` = '{self._training}'"
             self._versions = {one.name: one for one in _all(self._client.search_model_versions, wanted)}
             for run in _all(self._client.search_runs, wanted, experiment_ids=[self._experiment]):
-                self._runs[run.data.tags.get(SEGMENT_TAG, "")] = run.info.run_id
+                self._runs[run.data.tags.get(SEGMENT_TAG, "")] = run.info
 
     def register(self, submission: Submission) -> Version:
         """Register a candidate with its verdict; the same training's again is found."""
@@ -112,13 +115,10 @@ class Registrar:
         if known is not None:
             return version_of(key, known, self._settings)
         client, tags = self._client, {**_version_tags(submission), BUNDLE_TAG: BUNDLE}
-        run_id = self._runs.get(key.segment) or self._create_run(key, submission)
+        run = self._runs.get(key.segment) or self._create_run(key, submission)
+        run_id = str(run.run_id)
         _log_numbers(client, run_id, submission)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            (folder / BUNDLE).write_bytes(pack(submission.files))
-            _save_model(self._model, submission, folder / "model", has_example=False)
-            client.log_artifacts(run_id, str(folder))
+        self._store(run, submission)
         if key.segment not in self._known:
             _create_model(client, self._model.spec, key)
         created = client.create_model_version(
@@ -130,10 +130,24 @@ class Registrar:
                        submission.lineage, json.loads(tags["ratchet.metrics"]), run_id,
                        version_url(key, int(created.version), self._settings), tags)  # fmt: skip
 
-    def _create_run(self, key: ModelKey, submission: Submission) -> str:
+    def _store(self, run: RunInfo, submission: Submission) -> None:
+        """Leave a run's files where MLflow keeps them; its client would first ask again where that is."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        model = pack_model(submission.estimator, submission.model, submission.form, submission.example,
+                           self._model.spec, self._environment)  # fmt: skip
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "model").mkdir()
+            (folder / BUNDLE).write_bytes(pack(submission.files))
+            for path, content in model.items():
+                (folder / "model" / path).write_bytes(content)
+            get_artifact_repository(run.artifact_uri, self._settings.mlflow_url).log_artifacts(str(folder))
+
+    def _create_run(self, key: ModelKey, submission: Submission) -> RunInfo:
         tags = {TRAINING_TAG: self._training, SEGMENT_TAG: key.segment}
         name = f"{submission.training_id} {key.segment}"[:250]
-        return str(self._client.create_run(self._experiment, run_name=name, tags=tags).info.run_id)
+        return self._client.create_run(self._experiment, run_name=name, tags=tags).info
 
 
 def _all(search: Any, wanted: str, **further: Any) -> Sequence[Any]:
@@ -209,28 +223,9 @@ def _log_model(client: MlflowClient, run_id: str, model: Model, submission: Subm
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        _save_model(model, submission, folder / "model", has_example=True)
+        save_model(submission.estimator, submission.form, submission.example, model.spec, folder / "model")
         client.log_artifacts(run_id, str(folder))
     return f"{client.get_run(run_id).info.artifact_uri}/model"
-
-
-def _save_model(model: Model, submission: Submission, folder: Path, *, has_example: bool) -> None:
-    """The model as MLflow loads it."""
-    import mlflow
-    from mlflow.models import infer_signature
-
-    estimator = load_model(submission.model, submission.form, model.spec)
-    predict = "predict" if model.spec.task == "regression" else "predict_proba"
-    mlflow.sklearn.save_model(
-        estimator,
-        str(folder),
-        serialization_format=submission.form,
-        skops_trusted_types=trusted_types(model.spec) if submission.form == "skops" else None,
-        signature=infer_signature(submission.example, getattr(estimator, predict)(submission.example)),
-        input_example=submission.example if has_example else None,
-        pip_requirements=[f"{name}=={installed(name)}" for name in _REQUIREMENTS],
-        pyfunc_predict_fn=predict,
-    )
 
 
 def _ensure_model(client: MlflowClient, spec: ModelSpec, key: ModelKey) -> None:

@@ -34,7 +34,7 @@ from include.ratchet.pipeline.train import (
     conclude_search,
     find_fingerprint,
     folder_of,
-    load_split,
+    load_set,
     plan_trials,
     snapshot_of,
 )
@@ -53,10 +53,21 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class _Room(Workspace):
+    """The installation as the keys of a batch see it: their spec is read once, not at each step of each key."""
+
+    shared: Model | None = None
+
+    def model(self, name: str) -> Model:
+        """A model by name."""
+        return self.shared if self.shared and self.shared.name == name else super().model(name)
+
+
+@dataclass(frozen=True)
 class _Batch:
     """What the keys of one batch share."""
 
-    workspace: Workspace
+    workspace: _Room
     request: TrainingRequest
     plan: FleetPlan
     model: Model
@@ -107,7 +118,8 @@ def _open(workspace: Workspace, request: TrainingRequest, number: int) -> _Batch
     ordered = sorted(asked, key=lambda entry: entry.id or 0)
     is_retry = not folder.put_new(f"{RESULTS}/{number}.begun", b"1")
     registrar = Registrar(model, request.training_id, workspace.settings, known=before.keys(), is_retry=is_retry)
-    return _Batch(workspace, request, plan, model, pool, registrar, shared, before, ordered)
+    room = _Room(workspace.settings, workspace.connections, workspace.clock, shared=model)
+    return _Batch(room, request, plan, model, pool, registrar, shared, before, ordered)
 
 
 def _parts(batch: _Batch, number: int) -> Iterator[tuple[str, pa.Table]]:
@@ -167,23 +179,24 @@ def _judge(batch: _Batch, request: TrainingRequest, part: pa.Table) -> Entry | K
     folder = folder_of(workspace, request)
     for name, content in batch.shared.items():
         folder.put(name, content)
-    model, table, split = load_split(workspace, request)
+    data = load_set(workspace, request)
     fingerprint, before = find_fingerprint(workspace, request), batch.before.get(request.key.segment)
     if not request.force and before is not None and before.details.get("fingerprint") == fingerprint:
         reason = f"version {before.version} was trained on the same data, code, lock and settings"
         return KeyResult(request.key.segment, "unchanged", reason, part.num_rows, before.version)
     if request.base is None:
         plan, found = search_alone(
-            model, table, split, list(feature_names(model)), strategy=request.strategy, trials=request.trials
-        )
+            data.model, data.table, data.split, list(feature_names(data.model)),
+            strategy=request.strategy, trials=request.trials,
+        )  # fmt: skip
         folder.put_json(SEARCH, plan.to_dict())
         folder.put_json(TRIALS, found.to_dict())
     else:
         plan_trials(workspace, request, workers=1)
         found = conclude_search(workspace, request)
-    judge.fit(workspace, request, found)
-    judge.evaluate_candidate(workspace, request, batch.pool)
-    judge.register(workspace, request, batch.registrar)
+    fitted = judge.fit_best(workspace, request, data, found)
+    judge.evaluate_candidate(workspace, request, batch.pool, fitted)
+    judge.register(workspace, request, batch.registrar, fitted)
     return find_entries([judge.verdict_name(request)], workspace.settings)[judge.verdict_name(request)]
 
 

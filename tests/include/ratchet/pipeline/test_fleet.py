@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ import pytest
 
 from include.ratchet.errors import LedgerConflictError, RegistryUnavailableError
 from include.ratchet.pipeline import fleet
+from include.ratchet.pipeline import train as pipeline_train
 from include.ratchet.pipeline.fleet import train as fleet_train
 from include.ratchet.pipeline.local import run_model
 from include.ratchet.pipeline.reproduce import reproduce
@@ -21,6 +23,7 @@ from include.ratchet.registry.database import ledger as rows_of
 from include.ratchet.registry.fleet import read_champions, read_newest
 from include.ratchet.registry.versions import client_of, get_version, load_estimator, read_artifact
 from include.ratchet.spec import ModelKey, segment_name
+from include.ratchet.spec import loading as spec_loading
 from tests.include.ratchet.pipeline.shops import (
     AS_OF,
     EMPTY,
@@ -127,11 +130,11 @@ def test_a_batch_that_was_cut_off_does_only_what_is_missing(workspace, first, mo
     settings, request = workspace.settings, TrainingRequest(POOL, "cut", AS_OF + timedelta(hours=1), trials=2)
     registered, before = [], fleet_train.judge.register
 
-    def register(one, asked, registrar=None):
+    def register(one, asked, registrar=None, fitted=None):
         if registrar is None:  # the pooled model's
             return before(one, asked)
         registered.append(asked.key.segment)
-        version = before(one, asked, registrar)
+        version = before(one, asked, registrar, fitted)
         if len(registered) == 2:
             # Cut off between the registry and the ledger: the version is there, its verdict is not.
             with engine_of(settings.database_url).begin() as connection:
@@ -154,6 +157,27 @@ def test_a_batch_that_was_cut_off_does_only_what_is_missing(workspace, first, mo
     for one in results:
         names = [entry.idempotency_key for entry in ledger.history(ModelKey(NAME, one.segment), settings)]
         assert names.count(f"verdict:{ModelKey(NAME, one.segment).slug}:cut") == (one.version is not None)
+
+
+def test_a_key_is_divided_and_loaded_once(workspace, first, monkeypatch):
+    made = []
+
+    def counted(module, name):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: (made.append(name), real(*args))[1])
+
+    for module, name in ((pipeline_train, "split_rows"), (pipeline_train, "features_frame"),
+                         (fleet_train.judge, "load_model"), (spec_loading, "load_model")):  # fmt: skip
+        counted(module, name)
+    request = TrainingRequest(POOL, "once", AS_OF + timedelta(hours=5), trials=2, segments=(OTHER, LIKE))
+    pipeline_train.take_snapshot(workspace, request)
+    pipeline_train.validate(workspace, request)
+    fleet.plan_fleet(workspace, request, workers=1)
+    made.clear()
+    results = fleet.train_batch(workspace, request, 0)
+    assert {one.segment for one in results} == {OTHER, LIKE}
+    # The frame of all rows and that of the test rows; the estimator as its bytes load, and the batch's spec.
+    assert Counter(made) == {"split_rows": 2, "features_frame": 4, "load_model": 2 + 1}
 
 
 def test_a_backfill_moves_nothing(workspace, first):
