@@ -21,7 +21,7 @@ async function start() {
 
 /** Forms leave out empty fields, so that addresses stay short and say only what was asked. */
 document.addEventListener("formdata", (event) => {
-  if (event.target.method !== "get") return;
+  if (!event.target.hasAttribute("action")) return; // a form that scripts read
   for (const [name, value] of [...event.formData.entries()]) if (value === "") event.formData.delete(name);
 });
 

@@ -21,9 +21,10 @@ function content(map, key) {
   return [
     h("p", { class: "small" }, `How far each column is from what the champion learned from, beyond what days explain (population stability index). × marks what counted; it may from ${digits(map.threshold)} on.`,
       map.hidden > 0 && ` ${plural(map.hidden, "column")} that moved less ${map.hidden === 1 ? "is" : "are"} left out.`, " A click on a cell shows its distribution."),
+    scale(map),
     chart({
       label: `Drift of ${plural(map.columns.length, "column")} on ${plural(map.partitions.length, "partition")}; ${count(drifted)} cells counted as drift.`,
-      height: map.columns.length * ROW_PX + 90, draw: (colours) => heatMap(map, colours), table: () => asTable(map),
+      height: map.columns.length * ROW_PX + 50, draw: (colours) => heatMap(map, colours), table: () => asTable(map),
       onpick: (point) => open(map.columns[point.y], map.partitions[point.x]),
     }),
     chooser(map, open), box,
@@ -42,24 +43,38 @@ function chooser(map, open) {
   return form;
 }
 
+/** Where the colours end. */
+function strongest(map) {
+  return Math.max(map.threshold * 2, ...map.effects.flat().filter((one) => one !== null));
+}
+
+/** What the colours mean. (Plotly's own bar sets inline styles.) */
+function scale(map) {
+  const most = strongest(map);
+  const middle = `${(map.threshold / most) * 100}%`;
+  const tick = (value, place) => h("span", { css: { left: place } }, digits(value));
+  return h("div", { class: "scale", "aria-hidden": "true" },
+    h("div", { class: "colours", css: { "background-image": `linear-gradient(to right, var(--raised), var(--dot-amber) ${middle}, var(--dot-red))` } }),
+    h("div", { class: "ticks" }, tick(0, "0%"), tick(map.threshold, middle), tick(most, "100%")));
+}
+
 function heatMap(map, colours) {
-  const most = Math.max(map.threshold * 2, ...map.effects.flat().filter((one) => one !== null));
+  const most = strongest(map);
   const marks = map.drifted.flatMap((row, y) => row.flatMap((is, x) => (is ? [{ x, y }] : [])));
   const every = Math.max(1, Math.ceil(map.partitions.length / TICKS));
   const ticks = map.partitions.map((_, index) => index).filter((index) => index % every === 0);
   return {
     data: [
       {
-        type: "heatmap", z: map.effects, zmin: 0, zmax: most, xgap: 1, ygap: 1, hoverinfo: "text", hoverongaps: false,
-        colorscale: [[0, colours.raised], [Math.min(0.5, map.threshold / most), `${colours["dot-amber"]}`], [1, colours["dot-red"]]],
-        text: map.effects.map((row, y) => row.map((effect, x) => `<b>${plain(shorten(map.columns[y], 60))}</b><br>${plain(map.partitions[x])}<br>${digits(effect)}${map.drifted[y][x] ? ", drifted" : ""}`)),
-        colorbar: { thickness: 10, outlinewidth: 0, tickfont: { color: colours.quiet }, len: 1 },
+        type: "heatmap", z: map.effects, zmin: 0, zmax: most, xgap: 1, ygap: 1, showscale: false, hoverinfo: "text", hoverongaps: false,
+        colorscale: [[0, colours.raised], [map.threshold / most, colours["dot-amber"]], [1, colours["dot-red"]]],
+        text: map.effects.map((row, y) => row.map((effect, x) => `${plain(shorten(map.columns[y], 60))}<br>${plain(map.partitions[x])}<br>${digits(effect)}${map.drifted[y][x] ? ", drifted" : ""}`)),
       },
       { type: "scatter", mode: "markers", x: marks.map((one) => one.x), y: marks.map((one) => one.y), hoverinfo: "skip", marker: { symbol: "x-thin", size: 7, line: { width: 2, color: colours.text } }, showlegend: false },
     ],
     layout: {
-      xaxis: { tickvals: ticks, ticktext: ticks.map((one) => plain(map.partitions[one])), showgrid: false, zeroline: false, fixedrange: true },
-      yaxis: { tickvals: map.columns.map((_, index) => index), ticktext: map.columns.map((one) => plain(shorten(one, 28))), autorange: "reversed", showgrid: false, zeroline: false, fixedrange: true },
+      xaxis: { tickvals: ticks, ticktext: ticks.map((one) => plain(map.partitions[one])), showgrid: false, zeroline: false, fixedrange: true, range: [-0.5, map.partitions.length - 0.5] },
+      yaxis: { tickvals: map.columns.map((_, index) => index), ticktext: map.columns.map((one) => plain(shorten(one, 28))), range: [map.columns.length - 0.5, -0.5], showgrid: false, zeroline: false, fixedrange: true },
     },
   };
 }

@@ -36,11 +36,17 @@ function figure({ metric, points }, colours) {
       line("all", seen, { mode: "markers", marker: { opacity: 0 }, showlegend: false, hoverinfo: "text", text: points.map(hover) }),
     ],
     layout: {
-      hovermode: "x", xaxis: { type: "date" }, yaxis: { title: { text: plain(words(metric)), font: { color: colours.quiet } } }, margin: { l: 56, r: 14, t: 40, b: 36 },
+      hovermode: "x", xaxis: { type: "date", range: [x[0], x.at(-1)].map(beside) }, yaxis: { title: { text: plain(words(metric)), font: { color: colours.quiet } } }, margin: { l: 56, r: 14, t: 40, b: 36 },
       shapes: changes.map((index) => ({ type: "line", x0: x[index], x1: x[index], yref: "paper", y0: 0, y1: 1, line: { color: colours.quiet, width: 1, dash: "dot" } })),
-      annotations: changes.map((index) => ({ x: x[index], yref: "paper", y: 0, yanchor: "bottom", xanchor: "left", showarrow: false, text: `v${points[index].version}`, font: { color: colours.quiet, size: 11 } })),
+      annotations: changes.map((index) => ({ x: x[index], yref: "paper", y: 1, yanchor: "top", xanchor: "left", showarrow: false, text: `v${points[index].version}`, font: { color: colours.quiet, size: 11 } })),
     },
   };
+}
+
+/** A little room at both ends. */
+function beside(time, index, [first, last]) {
+  const room = Math.max((Date.parse(`${last}Z`) - Date.parse(`${first}Z`)) / 60, 3_600_000);
+  return new Date(Date.parse(`${time}Z`) + (index ? room : -room)).toISOString().slice(0, 19);
 }
 
 /** Where a partition's mark is: on what was measured, or else on what was reckoned. */
@@ -50,7 +56,7 @@ function seen(one) {
 
 function hover(one) {
   return [
-    `<b>${plain(one.partition)}</b>${one.version === null ? "" : ` · v${one.version}`}`,
+    `${plain(one.partition)}${one.version === null ? "" : ` · v${one.version}`}`,
     `${count(one.rows)} rows, ${percent(one.maturity)} of the labels`,
     one.actual !== null && `on labels ${digits(one.actual)}`,
     one.estimate !== null && `estimated ${digits(one.estimate)}`,

@@ -54,7 +54,7 @@ function figure(found, colours) {
       error_y: { type: "data", symmetric: false, array: found.policies.map((one) => one.high - one.mean), arrayminus: found.policies.map((one) => one.mean - one.low), color: colours.quiet, thickness: 1 },
       marker: { size: is.map((one) => (one ? 14 : 9)), symbol: is.map((one) => (one ? "star" : "circle")), color: is.map((one) => (one ? colours["dot-green"] : colours["dot-blue"])) },
       text: found.policies.map((one) => plain(shorten(one.name, 30))), textposition: "middle right", cliponaxis: false, hoverinfo: "text",
-      hovertext: found.policies.map((one) => `<b>${plain(shorten(one.name, 60))}</b><br>${digits(one.mean)} ${interval(one.low, one.high)}<br>${count(one.fits)} trainings`),
+      hovertext: found.policies.map((one) => `${plain(shorten(one.name, 60))}<br>${digits(one.mean)} ${interval(one.low, one.high)}<br>${count(one.fits)} trainings`),
     }],
     layout: {
       showlegend: false, xaxis: { title: { text: "trainings", font: { color: colours.quiet } }, rangemode: "tozero", automargin: true },
