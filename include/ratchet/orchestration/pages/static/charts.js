@@ -41,12 +41,13 @@ export function plain(text) {
 /**
  * A chart with a table beside it that says the same.
  * `draw(colours)` gives Plotly's data and layout; `table()` the table, made when it is opened; `onpick` gets clicks.
+ * `width` is the least that it needs: on narrower screens it scrolls.
  */
-export function chart({ label, height, draw, table, onpick }) {
-  const box = h("div", { class: "chart", role: "img", "aria-label": label, css: { height: `${height}px` } },
+export function chart({ label, height, width, draw, table, onpick }) {
+  const box = h("div", { class: "chart", role: "img", "aria-label": label, css: { height: `${height}px`, ...(width && { "min-width": `${width}px` }) } },
     h("p", { class: "loading" }, "Loading the chart…"));
   watch(box, { draw, onpick, height });
-  return h("figure", {}, box, table && asTable(table));
+  return h("figure", {}, width ? h("div", { class: "scrolling" }, box) : box, table && asTable(table));
 }
 
 function asTable(table) {

@@ -59,17 +59,17 @@ export function measured(one, format = digits) {
 }
 
 /**
- * A table that scrolls in its own frame; on narrow screens each row is a card.
+ * A table that scrolls in its own frame; on narrow screens each row is a card, unless it is compact.
  * Columns: `title`, `cell` (row -> children), and if wanted `number`, `head` (a cell that names its row), `sort`.
  */
-export function table({ caption, columns, rows, quiet = true, mark }) {
+export function table({ caption, columns, rows, quiet = true, isCompact = false, mark }) {
   const head = columns.map((one) => h("th", {
     scope: "col", class: one.number && "number", "aria-sort": one.sort && sortState(one.sort),
   }, one.sort ? sortLink(one) : one.title));
   const body = rows.map((row) => h("tr", { class: mark?.(row) && "chosen", "aria-current": mark?.(row) && "true" },
     columns.map((one) => cellOf(one, row))));
   return h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
-    h("table", { class: "cards" },
+    h("table", { class: isCompact ? "compact" : "cards" },
       h("caption", { class: quiet && "unseen" }, caption),
       h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
 }

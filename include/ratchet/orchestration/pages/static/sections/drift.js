@@ -7,6 +7,7 @@ import { field } from "../orders.js";
 import { fill, note, table } from "../parts.js";
 
 const ROW_PX = 19;
+const CELL_PX = 11;
 const TICKS = 12;
 
 export function showDrift(body, page, key) {
@@ -24,7 +25,7 @@ function content(map, key) {
     scale(map),
     chart({
       label: `Drift of ${plural(map.columns.length, "column")} on ${plural(map.partitions.length, "partition")}; ${count(drifted)} cells counted as drift.`,
-      height: map.columns.length * ROW_PX + 50, draw: (colours) => heatMap(map, colours), table: () => asTable(map),
+      height: map.columns.length * ROW_PX + 50, width: map.partitions.length * CELL_PX + 180, draw: (colours) => heatMap(map, colours), table: () => asTable(map),
       onpick: (point) => open(map.columns[point.y], map.partitions[point.x]),
     }),
     chooser(map, open), box,
@@ -70,7 +71,7 @@ function heatMap(map, colours) {
         colorscale: [[0, colours.raised], [map.threshold / most, colours["dot-amber"]], [1, colours["dot-red"]]],
         text: map.effects.map((row, y) => row.map((effect, x) => `${plain(shorten(map.columns[y], 60))}<br>${plain(map.partitions[x])}<br>${digits(effect)}${map.drifted[y][x] ? ", drifted" : ""}`)),
       },
-      { type: "scatter", mode: "markers", x: marks.map((one) => one.x), y: marks.map((one) => one.y), hoverinfo: "skip", marker: { symbol: "x-thin", size: 7, line: { width: 2, color: colours.text } }, showlegend: false },
+      { type: "scatter", mode: "markers", x: marks.map((one) => one.x), y: marks.map((one) => one.y), hoverinfo: "skip", marker: { symbol: "x-thin", size: 6, line: { width: 1.5, color: colours.text } }, showlegend: false },
     ],
     layout: {
       xaxis: { tickvals: ticks, ticktext: ticks.map((one) => plain(map.partitions[one])), showgrid: false, zeroline: false, fixedrange: true, range: [-0.5, map.partitions.length - 0.5] },

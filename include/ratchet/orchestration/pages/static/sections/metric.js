@@ -5,7 +5,7 @@ import { named } from "../dom.js";
 import { count, digits, interval, percent, words } from "../format.js";
 import { fill, note, table } from "../parts.js";
 
-const HEIGHT = 340;
+const HEIGHT = innerWidth < 600 ? 430 : 340; // the legend needs more lines
 
 export function showMetric(body, page, key) {
   return fill(body, () => getOf(key, "/series"), (series) => series.points.length

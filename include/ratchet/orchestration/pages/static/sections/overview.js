@@ -52,7 +52,7 @@ function evidence(found) {
   const names = [...new Set([...Object.keys(arms.champion), ...Object.keys(arms.challenger)])];
   return h("div", { class: "stack" },
     table({
-      caption: "Evidence of both versions", rows: names,
+      caption: "Evidence of both versions", isCompact: true, rows: names,
       columns: [
         { title: "Number", head: true, cell: (name) => name },
         { title: "Champion", number: true, cell: (name) => tree(arms.champion[name]) },

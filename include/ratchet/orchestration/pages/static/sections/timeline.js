@@ -1,7 +1,7 @@
 // What the ledger has of a model key, newest first.
 import { getOf, query } from "../api.js";
 import { h, named } from "../dom.js";
-import { ago, at } from "../format.js";
+import { ago, at, shorten } from "../format.js";
 import { runLink } from "../links.js";
 import { badge, fill, foldable, note, pager } from "../parts.js";
 
@@ -20,5 +20,5 @@ function event(one) {
     h("div", { class: "small" }, one.kind === "incident" ? at(one.at) : ago(one.at)),
     h("div", {}, badge(one.kind, KINDS[one.kind])),
     h("div", {}, h("p", {}, h("b", {}, named(one.title))), h("p", {}, foldable(one.reason, 240)),
-      h("p", { class: "small" }, "by ", named(one.actor), one.as_of && [" · knew ", at(one.as_of)], one.run && [" · ", runLink(one.run[0], one.run[1])])));
+      h("p", { class: "small" }, "by ", named(shorten(one.actor, 60)), one.as_of && [" · knew ", at(one.as_of)], one.run && [" · ", runLink(one.run[0], one.run[1])])));
 }
