@@ -51,15 +51,18 @@ def _mean_of(loss: Floats) -> Weighted:
 
 def _roc_auc(truth: npt.NDArray[np.bool_], scores: Floats) -> Weighted:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half."""
-    order, starts = _tie_groups(scores)
+    order = np.argsort(scores, kind="stable")
+    positives, negatives = order[truth[order]], order[~truth[order]]
+    below, not_above = (np.searchsorted(scores[negatives], scores[positives], side) for side in ("left", "right"))
 
     def value(weights: Floats) -> Floats:
-        positive = np.add.reduceat(weights[:, order] * truth[order], starts, axis=1)
-        negative = np.add.reduceat(weights[:, order] * ~truth[order], starts, axis=1)
-        below = np.cumsum(negative, axis=1) - negative
+        positive = weights[:, positives]
+        negative = np.zeros((len(weights), len(negatives) + 1))
+        np.cumsum(weights[:, negatives], axis=1, out=negative[:, 1:])
         with np.errstate(invalid="ignore"):
-            pairs = positive.sum(axis=1) * negative.sum(axis=1)
-            return (positive * (below + negative / 2)).sum(axis=1) / pairs  # type: ignore[no-any-return]
+            pairs = positive.sum(axis=1) * negative[:, -1]
+            twice_won = np.einsum("ij,ij->i", positive, negative[:, below] + negative[:, not_above])
+            return twice_won / 2 / pairs  # type: ignore[no-any-return]
 
     return value
 

@@ -56,6 +56,16 @@ def test_binary_metric_is_scikit_learns(name, seed, rows, levels):
     assert found[1] == pytest.approx(ORACLES[name](label, scores, np.ones(rows)), abs=1e-9)
 
 
+def test_area_under_the_curve_counts_pairs_exactly():
+    label, scores, weights = binary(3, 150, 10)
+    scores = scores[::-1].copy()
+    pairs = [(p, n) for p in np.flatnonzero(label) for n in np.flatnonzero(label == 0)]
+    twice = sum(int(weights[p] * weights[n]) * (int(scores[p] > scores[n]) * 2 + int(scores[p] == scores[n]))
+                for p, n in pairs)  # fmt: skip
+    every = sum(int(weights[p] * weights[n]) for p, n in pairs)
+    assert prepare("roc_auc", label, scores)(weights[None, :])[0] == twice / 2 / every
+
+
 @pytest.mark.parametrize("name", TASK_METRICS["regression"])
 @given(seed=st.integers(0, 10_000), rows=st.integers(3, 200))
 @settings(max_examples=15, deadline=None)
