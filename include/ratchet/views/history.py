@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -19,6 +19,7 @@ from include.ratchet.spec.training import LOWER_IS_BETTER
 
 COLUMNS = 40
 """Of a heat map: those that moved most."""
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A page of events, newest first; `total` counts the ledger's rows."""
+    """A page of events, newest first; `total`, `offset` and `limit` count the ledger's rows."""
 
     events: tuple[Event, ...]
     total: int
@@ -125,26 +126,20 @@ class HeatMap:
 
 
 def read_timeline(settings: Settings, key: ModelKey, offset: int, limit: int) -> Timeline:
-    """Events of a model key: a page of its ledger, with the incidents of the same time among them."""
+    """Events of a model key: a page of its ledger, with the alarms of the same time among them."""
     own = [ledger.c.model == key.model, ledger.c.segment == key.segment]
     with engine_of(settings.database_url).connect() as connection:
         total = connection.execute(select(func.count()).select_from(ledger).where(*own)).scalar_one()
-        query = select(ledger).where(*own).order_by(ledger.c.id.desc()).offset(offset).limit(limit)
+        # With the row before the page: alarms between the two belong here.
+        first = max(offset - 1, 0)
+        query = select(ledger).where(*own).order_by(ledger.c.id.desc()).offset(first).limit(limit + offset - first)
         rows = [entry_of(row) for row in connection.execute(query).mappings()]
-    return Timeline(tuple(_event(row) for row in rows), total, offset, limit)
-
-
-def read_incident_events(settings: Settings, key: ModelKey) -> tuple[Event, ...]:
-    """Beginnings and ends of a model key's incidents, newest first, in the records' time."""
-    found = []
-    for one in read_incidents(key, settings):
-        kinds = ", ".join(one.kinds)
-        common = ("incident", f"incident {one.number}: {kinds}", one.words, "monitor", one.version, None)
-        found.append(Event(None, one.opened_at, *common))
-        if one.closed_at is not None:
-            title = f"incident {one.number} is over"
-            found.append(Event(None, one.closed_at, "incident", title, one.words, "monitor", one.version, None))
-    return tuple(sorted(found, key=lambda event: event.at, reverse=True))
+    page = rows[offset - first :]
+    until = rows[0].recorded_at if first < offset and rows else _EVER
+    since = page[-1].recorded_at if page and offset + len(page) < total else datetime.min.replace(tzinfo=UTC)
+    alarms = [one for one in _alarms(settings, key) if since < one.at <= until] if page or not total else []
+    events = sorted([*map(_event, page), *alarms], key=lambda event: event.at, reverse=True)
+    return Timeline(tuple(events), total, offset, limit)
 
 
 def read_series(settings: Settings, key: ModelKey, spec: ModelSpec, until: datetime, count: int) -> Series:
@@ -171,6 +166,17 @@ def read_heat_map(settings: Settings, key: ModelKey, threshold: float, until: da
         tuple(tuple(bool(name in day and day[name]["is_drifted"]) for day in drawn) for name in shown),
         threshold, len(columns) - len(shown),
     )  # fmt: skip
+
+
+def _alarms(settings: Settings, key: ModelKey) -> list[Event]:
+    """Beginnings and ends of a model key's incidents, in the records' time."""
+    found = []
+    for one in read_incidents(key, settings):
+        begin = (f"incident {one.number}: {', '.join(one.kinds)}", one.opened_at)
+        end = (f"incident {one.number} is over", one.closed_at)
+        found += [Event(None, at, "incident", title, one.words, "monitor", one.version, None)
+                  for title, at in (begin, end) if at is not None]  # fmt: skip
+    return found
 
 
 def _event(row: Entry) -> Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from include.ratchet.registry.ledger import Entry, record
 from include.ratchet.spec import ModelKey
 from include.ratchet.views import history
 from tests.include.ratchet.monitoring.many import make_spec
-from tests.include.ratchet.views.filled import BEGIN, fill, incident, look, open_incidents
+from tests.include.ratchet.views.filled import BEGIN, DAY, fill, incident, look, open_incidents
 
 KEY = ModelKey("orders")
 LATE = datetime.max.replace(tzinfo=UTC)
@@ -47,10 +48,22 @@ def test_every_kind_of_row_has_a_title(settings, kind, details, title):
     assert event.run == (("train_orders", "page__1") if kind == "action" else None)
 
 
-def test_incidents_begin_and_end(settings):
-    open_incidents(settings, incident(KEY))
-    (event,) = history.read_incident_events(settings, KEY)
-    assert (event.title, event.at) == ("incident 1: drift", BEGIN)
+def test_alarms_stand_among_the_events_of_their_time_once(settings):
+    over = replace(incident(KEY), opened_at=BEGIN + 1.5 * DAY, closed_at=BEGIN + 3.5 * DAY)
+    open_incidents(settings, over, replace(incident(KEY, number=2), opened_at=BEGIN - DAY))
+    pages = [history.read_timeline(settings, KEY, at, 2) for at in (0, 2, 4)]
+    assert [[event.title.removesuffix(": promote") for event in page.events] for page in pages] == [
+        ["version 5", "incident 1 is over", "version 4"], ["version 3", "incident 1: drift", "version 2"],
+        ["version 1", "incident 2: drift"],
+    ]  # fmt: skip
+    whole = history.read_timeline(settings, KEY, 0, 50)
+    assert whole.events == tuple(event for page in pages for event in page.events)
+    assert history.read_timeline(settings, KEY, 50, 50).events == ()
+
+
+def test_alarms_of_a_model_that_was_never_trained_are_shown(either_database):
+    open_incidents(either_database, incident(KEY))
+    assert [event.kind for event in history.read_timeline(either_database, KEY, 0, 9).events] == ["incident"]
 
 
 def test_series_has_the_metric_its_interval_and_where_it_would_be_too_bad(settings):
