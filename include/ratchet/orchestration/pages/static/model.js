@@ -76,7 +76,7 @@ function head(page, key) {
       ["Traffic", row.traffic.length && trafficCell(row.traffic)],
       ["Owner", row.owner && named(row.owner)],
       ["Last training", row.training && [row.training.outcome, ", ", ago(row.training.at)]],
-      ["Trained", spec && (spec.schedule ?? "on request")], ["Handed over", spec && [spec.strategy, spec.needs_approval && ", after approval"]],
+      ["Trained", spec && (spec.schedule ? ["by schedule ", h("code", {}, spec.schedule)] : "on request")], ["Handed over", spec && [spec.strategy, spec.needs_approval && ", after approval"]],
       ["Segments", segmentsCell(row, spec, key)],
     ]),
     aliases(model, key),

@@ -2,7 +2,7 @@
 import { postOf } from "./api.js";
 import { h, show } from "./dom.js";
 import { runLink } from "./links.js";
-import { makeOnce, runWords, watchRun } from "./runs.js";
+import { makeOnce, watchRun } from "./runs.js";
 
 let numbers = 0;
 
@@ -53,7 +53,7 @@ async function showDone(key, done, result, signal) {
   reload.focus();
   if (!done.run) return;
   try {
-    await watchRun(key, done.run, (now) => { state.textContent = runWords(now); }, signal);
+    await watchRun(key, done.run, (words) => { state.textContent = words; }, signal);
   } catch (error) {
     state.textContent = `How the run is cannot be read: ${error.message}`;
   }

@@ -6,7 +6,7 @@ import { runLink } from "./links.js";
 import { field } from "./orders.js";
 import { facts, fill, table, tree } from "./parts.js";
 import { showReplay } from "./replay.js";
-import { makeOnce, runWords, watchRun } from "./runs.js";
+import { makeOnce, watchRun } from "./runs.js";
 
 const TIMES = /_(time|at)$/;
 
@@ -79,7 +79,7 @@ async function replay(key, asked, box, recorded) {
   try {
     const done = await postOf(key, "/replay", { ...asked, once: makeOnce() });
     show(box, state, h("p", {}, runLink(done.run.dag, done.run.run)));
-    const found = await watchRun(key, done.run, (now) => { state.textContent = runWords(now); });
+    const found = await watchRun(key, done.run, (words) => { state.textContent = words; });
     if (found.result !== null) box.append(...showReplay(parse(found.result), recorded));
     else if (found.state === "success") state.textContent = "The run has ended, but has no result; see it in Airflow.";
     // A replay whose bits differ fails on purpose, so that somebody is told: that is a result, not a fault.
@@ -89,7 +89,14 @@ async function replay(key, asked, box, recorded) {
   }
 }
 
-/** The result may come as the text that Airflow keeps. */
+/** The result may come as Airflow keeps it: as a text, and with what is no list of JSON's in a wrapper. */
 function parse(result) {
-  return typeof result === "string" ? JSON.parse(result) : result;
+  return unwrap(typeof result === "string" ? JSON.parse(result) : result);
+}
+
+function unwrap(value) {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(unwrap);
+  if ("__classname__" in value && "__data__" in value) return unwrap(value.__data__);
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, unwrap(one)]));
 }

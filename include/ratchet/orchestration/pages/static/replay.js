@@ -1,7 +1,7 @@
 // What came of asking again: the same bits or not, the same features or not, and what another version says.
 import { flat, h, named } from "./dom.js";
 import { count, digits, percent, plural, signed, words } from "./format.js";
-import { badge, facts, measured, note, table } from "./parts.js";
+import { badge, facts, foldable, measured, note, table } from "./parts.js";
 
 const CAUSES = {
   online: "the service knew less than the tables", changed: "the tables changed after the answer", both: "the service knew less, and the tables changed",
@@ -37,8 +37,10 @@ function answer(one, recorded) {
 
 function features(found) {
   const left = Object.entries(found.left_out);
+  const names = Object.keys(found.columns);
   return h("div", { class: "item" },
     h("p", {}, h("b", {}, "Features"), ` computed again from the tables: the same in ${found.equal} of ${plural(found.rows, "row")}`, found.unexplained > 0 && [", ", badge(`${found.unexplained} unexplained`, "bad")], "."),
+    names.length > 0 && h("p", { class: "small" }, `${plural(names.length, "feature")} ${names.length === 1 ? "differs" : "differ"}: `, foldable(names.join(", "), 200)),
     found.explanations.length > 0 && h("ul", {}, found.explanations.map((one) => h("li", {}, `${plural(one.rows, "row")} (${CAUSES[one.cause] ?? one.cause}): `, named(one.words)))),
     found.differences.length > 0 && table({
       caption: "Features that differ", rows: found.differences,

@@ -8,6 +8,10 @@ import { fill, note, table } from "../parts.js";
 
 const ROW_PX = 19;
 const CELL_PX = 11;
+/** Thresholds that have the strongest colour. */
+const MOST = 10;
+/** The threshold's place among the colours. */
+const MIDDLE = 0.4;
 const TICKS = 12;
 
 export function showDrift(body, page, key) {
@@ -44,19 +48,26 @@ function chooser(map, open) {
   return form;
 }
 
-/** Where the colours end. */
+/** Where the colours end: one column that has moved out of all bounds must not hide the others. */
 function strongest(map) {
-  return Math.max(map.threshold * 2, ...map.effects.flat().filter((one) => one !== null));
+  const most = Math.max(...map.effects.flat().filter((one) => one !== null));
+  return Math.min(Math.max(most, map.threshold * 2), map.threshold * MOST);
+}
+
+/** Where an effect's colour is, from 0 to 1. What lies below the threshold has its own part, however far others go. */
+function strength(effect, threshold, most) {
+  if (effect <= threshold) return (MIDDLE * Math.max(effect, 0)) / threshold;
+  return MIDDLE + ((1 - MIDDLE) * (Math.min(effect, most) - threshold)) / (most - threshold);
 }
 
 /** What the colours mean. (Plotly's own bar sets inline styles.) */
 function scale(map) {
   const most = strongest(map);
-  const middle = `${(map.threshold / most) * 100}%`;
-  const tick = (value, place) => h("span", { css: { left: place } }, digits(value));
+  const middle = `${MIDDLE * 100}%`;
+  const tick = (value, place, more) => h("span", { css: { left: place } }, digits(value), more);
   return h("div", { class: "scale", "aria-hidden": "true" },
     h("div", { class: "colours", css: { "background-image": `linear-gradient(to right, var(--raised), var(--dot-amber) ${middle}, var(--dot-red))` } }),
-    h("div", { class: "ticks" }, tick(0, "0%"), tick(map.threshold, middle), tick(most, "100%")));
+    h("div", { class: "ticks" }, tick(0, "0%"), tick(map.threshold, middle), tick(most, "100%", " and more")));
 }
 
 function heatMap(map, colours) {
@@ -67,8 +78,8 @@ function heatMap(map, colours) {
   return {
     data: [
       {
-        type: "heatmap", z: map.effects, zmin: 0, zmax: most, xgap: 1, ygap: 1, showscale: false, hoverinfo: "text", hoverongaps: false,
-        colorscale: [[0, colours.raised], [map.threshold / most, colours["dot-amber"]], [1, colours["dot-red"]]],
+        type: "heatmap", z: map.effects.map((row) => row.map((one) => (one === null ? null : strength(one, map.threshold, most)))), zmin: 0, zmax: 1, xgap: 1, ygap: 1, showscale: false, hoverinfo: "text", hoverongaps: false,
+        colorscale: [[0, colours.raised], [MIDDLE, colours["dot-amber"]], [1, colours["dot-red"]]],
         text: map.effects.map((row, y) => row.map((effect, x) => `${plain(shorten(map.columns[y], 60))}<br>${plain(map.partitions[x])}<br>${digits(effect)}${map.drifted[y][x] ? ", drifted" : ""}`)),
       },
       { type: "scatter", mode: "markers", x: marks.map((one) => one.x), y: marks.map((one) => one.y), hoverinfo: "skip", marker: { symbol: "x-thin", size: 6, line: { width: 1.5, color: colours.text } }, showlegend: false },

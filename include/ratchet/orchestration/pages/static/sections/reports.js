@@ -31,7 +31,7 @@ function opener(title, page, viewer) {
     if (isOpen) return show(viewer);
     button.setAttribute("aria-pressed", "true");
     return show(viewer, h("p", { class: "row" }, h("b", {}, named(title)), outside("open", page.path, { tab: true })), h("iframe", { src: page.path, title }));
-  } }, named(page.subject));
+  } }, named(shorten(page.subject, 32)));
   return button;
 }
 
