@@ -42,7 +42,9 @@ export function getOf(key, below = "", params = {}) {
 export function postOf(key, below, body) {
   const segment = key.segment === "all" ? "" : key.segment;
   return send(address(`api/v1/models/${part(key.name)}${below}`, { segment }), {
-    method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+    method: "POST",
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json" },
   });
 }
 
@@ -51,7 +53,9 @@ export function get(path, params = {}) {
 }
 
 function encode(params) {
-  const known = Object.entries(params ?? {}).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const known = Object.entries(params ?? {}).filter(
+    ([, value]) => value !== "" && value !== null && value !== undefined,
+  );
   return new URLSearchParams(known).toString();
 }
 

@@ -9,15 +9,19 @@ const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset" }
 function loadPlotly() {
   loading ??= new Promise((resolve, reject) => {
     const allow = refuseStyles();
-    const script = h("script", { src: "static/plotly.js", onload: () => {
-      allow();
-      resolve(window.Plotly);
-    }, onerror: () => {
-      allow();
-      loading = null;
-      script.remove();
-      reject(new Error("The charts' script could not be loaded."));
-    } });
+    const script = h("script", {
+      src: "static/plotly.js",
+      onload: () => {
+        allow();
+        resolve(window.Plotly);
+      },
+      onerror: () => {
+        allow();
+        loading = null;
+        script.remove();
+        reject(new Error("The charts' script could not be loaded."));
+      },
+    });
     document.head.append(script);
   });
   return loading;
@@ -30,7 +34,9 @@ function loadPlotly() {
 function refuseStyles() {
   const create = Document.prototype.createElement;
   document.createElement = (tag, options) => create.call(document, tag === "style" ? "template" : tag, options);
-  return () => { delete document.createElement; };
+  return () => {
+    delete document.createElement;
+  };
 }
 
 /** A text as Plotly shows it letter by letter: it would read tags and links out of it. (And it sets `<b>` by inline styles.) */
@@ -44,17 +50,33 @@ export function plain(text) {
  * `width` is the least that it needs: on narrower screens it scrolls.
  */
 export function chart({ label, height, width, draw, table, onpick }) {
-  const box = h("div", { class: "chart", role: "img", "aria-label": label, css: { height: `${height}px`, ...(width && { "min-width": `${width}px` }) } },
-    h("p", { class: "loading" }, "Loading the chart…"));
+  const box = h(
+    "div",
+    {
+      class: "chart",
+      role: "img",
+      "aria-label": label,
+      css: { height: `${height}px`, ...(width && { "min-width": `${width}px` }) },
+    },
+    h("p", { class: "loading" }, "Loading the chart…"),
+  );
   watch(box, { draw, onpick, height });
   return h("figure", {}, width ? h("div", { class: "scrolling" }, box) : box, table && asTable(table));
 }
 
 function asTable(table) {
   const content = h("div");
-  const details = h("details", { class: "as-table", ontoggle: () => {
-    if (details.open && !content.hasChildNodes()) show(content, table());
-  } }, h("summary", {}, "Show as table"), content);
+  const details = h(
+    "details",
+    {
+      class: "as-table",
+      ontoggle: () => {
+        if (details.open && !content.hasChildNodes()) show(content, table());
+      },
+    },
+    h("summary", {}, "Show as table"),
+    content,
+  );
   return details;
 }
 
@@ -73,11 +95,14 @@ function watch(box, options) {
       show(box, h("p", { role: "alert", class: "alert bad" }, error.message));
     }
   };
-  const near = new IntersectionObserver((seen) => {
-    if (!seen.some((one) => one.isIntersecting)) return;
-    near.disconnect();
-    paint();
-  }, { rootMargin: NEAR });
+  const near = new IntersectionObserver(
+    (seen) => {
+      if (!seen.some((one) => one.isIntersecting)) return;
+      near.disconnect();
+      paint();
+    },
+    { rootMargin: NEAR },
+  );
   near.observe(box);
   document.addEventListener("themechange", () => isDrawn && paint());
 }
@@ -85,20 +110,42 @@ function watch(box, options) {
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   return Object.fromEntries(
-    ["page", "raised", "line", "text", "quiet", "red", "amber", "blue", "green"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()])
-      .concat(["blue", "amber", "red", "green", "grey"].map((name) => [`dot-${name}`, style.getPropertyValue(`--dot-${name}`).trim()])),
+    ["page", "raised", "line", "text", "quiet", "red", "amber", "blue", "green"]
+      .map((name) => [name, style.getPropertyValue(`--${name}`).trim()])
+      .concat(
+        ["blue", "amber", "red", "green", "grey"].map((name) => [
+          `dot-${name}`,
+          style.getPropertyValue(`--dot-${name}`).trim(),
+        ]),
+      ),
   );
 }
 
 /** What all charts have in common. */
 function frame(layout, height) {
   const colours = readColours();
-  const axis = { gridcolor: colours.line, linecolor: colours.line, zerolinecolor: colours.line, tickcolor: colours.line, automargin: true };
+  const axis = {
+    gridcolor: colours.line,
+    linecolor: colours.line,
+    zerolinecolor: colours.line,
+    tickcolor: colours.line,
+    automargin: true,
+  };
   return {
-    height, paper_bgcolor: "transparent", plot_bgcolor: "transparent", margin: { l: 50, r: 14, t: 14, b: 36 },
+    height,
+    paper_bgcolor: "transparent",
+    plot_bgcolor: "transparent",
+    margin: { l: 50, r: 14, t: 14, b: 36 },
     font: { family: "ui-sans-serif, system-ui, sans-serif", size: 12, color: colours.text },
-    hoverlabel: { bgcolor: colours.raised, bordercolor: colours.line, font: { color: colours.text, size: 12 }, align: "left" },
+    hoverlabel: {
+      bgcolor: colours.raised,
+      bordercolor: colours.line,
+      font: { color: colours.text, size: 12 },
+      align: "left",
+    },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { color: colours.quiet } },
-    ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
+    ...layout,
+    xaxis: { ...axis, ...layout.xaxis },
+    yaxis: { ...axis, ...layout.yaxis },
   };
 }

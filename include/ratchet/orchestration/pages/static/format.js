@@ -3,7 +3,13 @@ import { h } from "./dom.js";
 
 const NONE = "–";
 const SPACE = "\u00a0";
-const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
+const UNITS = [
+  ["year", 31_557_600],
+  ["month", 2_629_800],
+  ["day", 86_400],
+  ["hour", 3600],
+  ["minute", 60],
+];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always" });
 const counts = new Intl.NumberFormat("en");
 const four = new Intl.NumberFormat("en", { minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
@@ -56,7 +62,12 @@ export function ago(iso) {
   if (!iso) return NONE;
   const seconds = (new Date(iso) - Date.now()) / 1000;
   const [unit, length] = UNITS.find(([, one]) => Math.abs(seconds) >= one) ?? ["second", 1];
-  const words = unit === "second" ? (seconds > 0 ? "in a moment" : "just now") : relative.format(Math.round(seconds / length), unit);
+  const words =
+    unit === "second"
+      ? seconds > 0
+        ? "in a moment"
+        : "just now"
+      : relative.format(Math.round(seconds / length), unit);
   return h("time", { datetime: iso, title: `${moment(iso)}` }, words);
 }
 

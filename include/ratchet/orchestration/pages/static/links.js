@@ -5,14 +5,23 @@ import { part } from "./api.js";
 /** A link that leaves our pages: to one of Airflow's, or with `tab` to anything in a new tab. */
 export function outside(text, url, { tab = false, ...attributes } = {}) {
   const target = tab ? { target: "_blank", rel: "noopener" } : {};
-  return h("a", {
-    class: "outside", href: absolute(url), ...target, ...attributes,
-    onclick: (event) => {
-      if (window.parent === window) return;
-      event.preventDefault();
-      leave(url, { tab });
+  return h(
+    "a",
+    {
+      class: "outside",
+      href: absolute(url),
+      ...target,
+      ...attributes,
+      onclick: (event) => {
+        if (window.parent === window) return;
+        event.preventDefault();
+        leave(url, { tab });
+      },
     },
-  }, text, tab && h("span", { class: "tab", "aria-hidden": "true" }, "↗"), tab && h("span", { class: "unseen" }, " (new tab)"));
+    text,
+    tab && h("span", { class: "tab", "aria-hidden": "true" }, "↗"),
+    tab && h("span", { class: "unseen" }, " (new tab)"),
+  );
 }
 
 /** Follow an address in Airflow's own window, as if its page had the link. */

@@ -7,53 +7,80 @@ import { makeOnce, watchRun } from "./runs.js";
 let numbers = 0;
 
 /**
- * Ask for an order.
+ * Ask for an order: `key`, `title`, `path`, the `button`'s word and whether it `isGrave`.
  * `says` is what will happen; `fields` are inputs besides the reason; `body(values)` gives what is sent besides
  * reason and `once`, from the form's values.
  */
-export function openOrder({ key, title, says, fields = [], path, body = () => ({}), button, isGrave = false }) {
-  const once = makeOnce();
-  const id = `order-${++numbers}`;
+export function openOrder(order) {
   const closing = new AbortController();
   const result = h("div", { class: "stack" });
-  const send = h("button", { type: "submit", class: isGrave ? "grave" : "main" }, button);
+  const send = h("button", { type: "submit", class: order.isGrave ? "grave" : "main" }, order.button);
   const close = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
-  const reason = field({ name: "reason", label: "Reason, kept in the ledger", minlength: 3, maxlength: 1000, required: true });
-  const inputs = h("div", { class: "fields" }, fields.map(field), reason);
-  const form = h("form", { onsubmit: submit }, h("div", { class: "says" }, says), inputs, result, h("div", { class: "ends" }, close, send));
-  const dialog = h("dialog", { "aria-labelledby": id, onclose: () => { closing.abort(); dialog.remove(); } }, h("h2", { id }, title), form);
-
-  async function submit(event) {
+  const reason = { name: "reason", label: "Reason, kept in the ledger", minlength: 3, maxlength: 1000, required: true };
+  const inputs = h("div", { class: "fields" }, [...(order.fields ?? []), reason].map(field));
+  const once = makeOnce();
+  const onsubmit = async (event) => {
     event.preventDefault();
-    const values = Object.fromEntries(new FormData(form));
     send.disabled = true;
     show(result, h("p", { role: "status" }, "Sending…"));
     try {
-      const done = await postOf(key, path, { ...body(values), reason: values.reason.trim(), once });
+      const done = await sendOrder(order, Object.fromEntries(new FormData(form)), once);
       inputs.remove();
       send.remove();
       close.textContent = "Close";
-      await showDone(key, done, result, closing.signal);
+      await showDone(order.key, done, result, closing.signal);
     } catch (error) {
       send.disabled = false;
       show(result, h("div", { role: "alert", class: "alert bad" }, error.message));
     }
-  }
-
-  document.body.append(dialog);
+  };
+  const ends = h("div", { class: "ends" }, close, send);
+  const form = h("form", { onsubmit }, h("div", { class: "says" }, order.says), inputs, result, ends);
+  const dialog = makeDialog(order.title, form, () => closing.abort());
   dialog.showModal();
   inputs.querySelector("input, select, textarea")?.focus();
+}
+
+function sendOrder({ key, path, body = () => ({}) }, values, once) {
+  return postOf(key, path, { ...body(values), reason: values.reason.trim(), once });
+}
+
+function makeDialog(title, form, onclosed) {
+  const id = `order-${++numbers}`;
+  const onclose = () => {
+    onclosed();
+    dialog.remove();
+  };
+  const dialog = h("dialog", { "aria-labelledby": id, onclose }, h("h2", { id }, title), form);
+  document.body.append(dialog);
+  return dialog;
 }
 
 async function showDone(key, done, result, signal) {
   const state = h("p", { role: "status" });
   const reload = h("button", { type: "button", onclick: () => location.reload() }, "Show the new state");
-  show(result, h("div", { class: "alert good", role: "status" }, h("p", {}, sentence(done.message)), done.run && h("p", {}, runLink(done.run.dag, done.run.run))),
-    state, reload);
+  show(
+    result,
+    h(
+      "div",
+      { class: "alert good", role: "status" },
+      h("p", {}, sentence(done.message)),
+      done.run && h("p", {}, runLink(done.run.dag, done.run.run)),
+    ),
+    state,
+    reload,
+  );
   reload.focus();
   if (!done.run) return;
   try {
-    await watchRun(key, done.run, (words) => { state.textContent = words; }, signal);
+    await watchRun(
+      key,
+      done.run,
+      (words) => {
+        state.textContent = words;
+      },
+      signal,
+    );
   } catch (error) {
     state.textContent = `How the run is cannot be read: ${error.message}`;
   }
@@ -67,10 +94,22 @@ function sentence(text) {
 export function field({ name, label, hint, type = "text", options, ...attributes }) {
   const id = `field-${++numbers}`;
   const common = { id, name, "aria-describedby": hint && `${id}-hint`, ...attributes };
-  const input = options ? h("select", common, options.map(([value, text]) => h("option", { value }, text)))
-    : type === "lines" ? h("textarea", { rows: 3, ...common })
+  const input = options
+    ? h(
+        "select",
+        common,
+        options.map(([value, text]) => h("option", { value }, text)),
+      )
+    : type === "lines"
+      ? h("textarea", { rows: 3, ...common })
       : h("input", { type, autocomplete: "off", ...common });
   const isCheck = type === "checkbox";
-  return h("div", { class: isCheck ? "field check" : "field" }, isCheck && input, h("label", { for: id }, label),
-    !isCheck && input, hint && h("div", { class: "small", id: `${id}-hint` }, hint));
+  return h(
+    "div",
+    { class: isCheck ? "field check" : "field" },
+    isCheck && input,
+    h("label", { for: id }, label),
+    !isCheck && input,
+    hint && h("div", { class: "small", id: `${id}-hint` }, hint),
+  );
 }

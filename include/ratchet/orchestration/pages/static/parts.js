@@ -12,7 +12,10 @@ export async function fill(box, load, render) {
     show(box, render(await load()));
   } catch (error) {
     if (!(error instanceof ApiError)) console.error(error);
-    show(box, failure(error, () => fill(box, load, render)));
+    show(
+      box,
+      failure(error, () => fill(box, load, render)),
+    );
   } finally {
     box.removeAttribute("aria-busy");
   }
@@ -20,9 +23,10 @@ export async function fill(box, load, render) {
 
 /** What went wrong, and a way to try again. */
 export function failure(error, retry) {
-  const again = error.status === 401
-    ? h("button", { type: "button", onclick: logIn }, "Log in")
-    : retry && h("button", { type: "button", onclick: retry }, "Try again");
+  const again =
+    error.status === 401
+      ? h("button", { type: "button", onclick: logIn }, "Log in")
+      : retry && h("button", { type: "button", onclick: retry }, "Try again");
   return h("div", { role: "alert", class: "alert bad" }, h("p", {}, error.message), again);
 }
 
@@ -54,8 +58,7 @@ export function outcome(text) {
 /** A value with its interval below or beside. */
 export function measured(one, format = digits) {
   if (!one) return "–";
-  return h("span", { class: "measured" }, format(one.value), " ",
-    h("small", {}, interval(one.low, one.high, format)));
+  return h("span", { class: "measured" }, format(one.value), " ", h("small", {}, interval(one.low, one.high, format)));
 }
 
 /**
@@ -63,15 +66,35 @@ export function measured(one, format = digits) {
  * Columns: `title`, `cell` (row -> children), and if wanted `number`, `head` (a cell that names its row), `sort`.
  */
 export function table({ caption, columns, rows, quiet = true, isCompact = false, mark }) {
-  const head = columns.map((one) => h("th", {
-    scope: "col", class: one.number && "number", "aria-sort": one.sort && sortState(one.sort),
-  }, one.sort ? sortLink(one) : one.title));
-  const body = rows.map((row) => h("tr", { class: mark?.(row) && "chosen", "aria-current": mark?.(row) && "true" },
-    columns.map((one) => cellOf(one, row))));
-  return h("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
-    h("table", { class: isCompact ? "compact" : "cards" },
+  const head = columns.map((one) =>
+    h(
+      "th",
+      {
+        scope: "col",
+        class: one.number && "number",
+        "aria-sort": one.sort && sortState(one.sort),
+      },
+      one.sort ? sortLink(one) : one.title,
+    ),
+  );
+  const body = rows.map((row) =>
+    h(
+      "tr",
+      { class: mark?.(row) && "chosen", "aria-current": mark?.(row) && "true" },
+      columns.map((one) => cellOf(one, row)),
+    ),
+  );
+  return h(
+    "div",
+    { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
+    h(
+      "table",
+      { class: isCompact ? "compact" : "cards" },
       h("caption", { class: quiet && "unseen" }, caption),
-      h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
+      h("thead", {}, h("tr", {}, head)),
+      h("tbody", {}, body),
+    ),
+  );
 }
 
 function cellOf(column, row) {
@@ -96,18 +119,27 @@ function sortLink({ title, sort }) {
 export function pager({ total, offset, limit }, name = "offset", hash = "") {
   if (total <= limit && !offset) return null;
   const last = Math.min(offset + limit, total);
-  const step = (text, to, is) => is
-    ? h("a", { class: "button", href: here({ [name]: to || "" }, hash) }, text)
-    : h("span", { class: "button off", "aria-hidden": "true" }, text);
-  return h("nav", { class: "pager", "aria-label": "pages" },
+  const step = (text, to, is) =>
+    is
+      ? h("a", { class: "button", href: here({ [name]: to || "" }, hash) }, text)
+      : h("span", { class: "button off", "aria-hidden": "true" }, text);
+  return h(
+    "nav",
+    { class: "pager", "aria-label": "pages" },
     h("span", {}, total ? `${count(Math.min(offset + 1, total))} to ${count(last)} of ${count(total)}` : "none"),
-    step("Previous", Math.max(offset - limit, 0), offset > 0), step("Next", offset + limit, last < total));
+    step("Previous", Math.max(offset - limit, 0), offset > 0),
+    step("Next", offset + limit, last < total),
+  );
 }
 
 /** Facts as term and value; those that are empty are left out. */
 export function facts(pairs, attributes = {}) {
   const known = pairs.filter(([, value]) => flat([value]).length);
-  return h("dl", { class: "facts", ...attributes }, known.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "facts", ...attributes },
+    known.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))),
+  );
 }
 
 /** Any JSON as nested terms and values. */
@@ -120,15 +152,28 @@ export function tree(value) {
   if (entries.every(([, one]) => one === null || typeof one !== "object") && Array.isArray(value)) {
     return named(value.map((one) => one ?? "–").join(", "));
   }
-  return h("dl", { class: "tree" }, entries.map(([term, one]) => h("div", { class: one && typeof one === "object" && "deep" },
-    h("dt", {}, named(words(term))), h("dd", {}, tree(one)))));
+  return h(
+    "dl",
+    { class: "tree" },
+    entries.map(([term, one]) =>
+      h(
+        "div",
+        { class: one && typeof one === "object" && "deep" },
+        h("dt", {}, named(words(term))),
+        h("dd", {}, tree(one)),
+      ),
+    ),
+  );
 }
 
 /** A long text, its first part seen; the rest behind "more". */
 export function foldable(text, length = 110) {
   const signs = Array.from(text ?? "");
   if (signs.length <= length) return named(text ?? "");
-  return h("details", { class: "fold" },
+  return h(
+    "details",
+    { class: "fold" },
     h("summary", {}, named(`${signs.slice(0, length - 1).join("")}…`), h("span", { class: "more" }, " more")),
-    named(text));
+    named(text),
+  );
 }

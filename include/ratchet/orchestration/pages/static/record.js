@@ -17,12 +17,35 @@ export function showRecord(box, key, chosen) {
     return { record, may: page.may };
   };
   return fill(box, load, ({ record, may }) => [
-    h("div", { class: "row" }, h("h2", {}, named(chosen.request_id)), h("span", { class: "quiet" }, `row ${chosen.row}`), h("a", { href: here({ record: "", row: "", by: "" }) }, "Close")),
+    h(
+      "div",
+      { class: "row" },
+      h("h2", {}, named(chosen.request_id)),
+      h("span", { class: "quiet" }, `row ${chosen.row}`),
+      h("a", { href: here({ record: "", row: "", by: "" }) }, "Close"),
+    ),
     may.replay && replayForm(key, chosen, record.columns),
-    h("div", { class: "columns" },
-      h("div", { class: "stack" }, block("Recorded", facts(Object.entries(record.columns).map(([name, value]) => [name.replaceAll("_", " "), valueOf(name, value)]))),
-        block("Feedback", feedback(record.feedback))),
-      h("div", { class: "stack" }, block("Asked (payload)", json(record.payload)), block("Answered (output)", json(record.output)))),
+    h(
+      "div",
+      { class: "columns" },
+      h(
+        "div",
+        { class: "stack" },
+        block(
+          "Recorded",
+          facts(
+            Object.entries(record.columns).map(([name, value]) => [name.replaceAll("_", " "), valueOf(name, value)]),
+          ),
+        ),
+        block("Feedback", feedback(record.feedback)),
+      ),
+      h(
+        "div",
+        { class: "stack" },
+        block("Asked (payload)", json(record.payload)),
+        block("Answered (output)", json(record.output)),
+      ),
+    ),
     features(record.features),
   ]);
 }
@@ -45,31 +68,60 @@ function json(value) {
 function feedback(all) {
   if (!all.length) return h("p", { class: "quiet" }, "None has come.");
   return table({
-    caption: "Feedback, oldest first", rows: all,
+    caption: "Feedback, oldest first",
+    rows: all,
     columns: [
-      { title: "Kind", head: true, cell: (one) => one.kind }, { title: "Value", cell: (one) => named(JSON.stringify(one.value)) },
-      { title: "Known", cell: (one) => at(one.available_time) }, { title: "Came", cell: (one) => at(one.received_at) }, { title: "From", cell: (one) => (one.caller ? named(one.caller) : "–") },
+      { title: "Kind", head: true, cell: (one) => one.kind },
+      { title: "Value", cell: (one) => named(JSON.stringify(one.value)) },
+      { title: "Known", cell: (one) => at(one.available_time) },
+      { title: "Came", cell: (one) => at(one.received_at) },
+      { title: "From", cell: (one) => (one.caller ? named(one.caller) : "–") },
     ],
   });
 }
 
 function features(all) {
   const rows = Object.entries(all);
-  return h("details", { open: rows.length <= 60 }, h("summary", {}, `${rows.length} features`),
-    h("dl", { class: "facts features" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, named(name)), h("dd", {}, valueOf(name, value))))));
+  return h(
+    "details",
+    { open: rows.length <= 60 },
+    h("summary", {}, `${rows.length} features`),
+    h(
+      "dl",
+      { class: "facts features" },
+      rows.map(([name, value]) => h("div", {}, h("dt", {}, named(name)), h("dd", {}, valueOf(name, value)))),
+    ),
+  );
 }
 
 function replayForm(key, chosen, recorded) {
   const result = h("div", { class: "stack" });
   const button = h("button", { type: "submit", class: "main" }, "Replay");
-  const form = h("form", { class: "row chooser", onsubmit: async (event) => {
-    event.preventDefault();
-    const other = new FormData(form).get("with_version");
-    button.disabled = true;
-    await replay(key, { request_id: chosen.request_id, origin: chosen.origin, ...(other && { with_version: Number(other) }) }, result, recorded);
-    button.disabled = false;
-  } }, field({ name: "with_version", label: "Compare with version", type: "number", min: 1 }), button,
-  h("span", { class: "small" }, "The version that answered is asked again, from the recorded features, and the features are computed anew from the tables. The whole request is replayed; nothing is changed."));
+  const form = h(
+    "form",
+    {
+      class: "row chooser",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        const other = new FormData(form).get("with_version");
+        button.disabled = true;
+        await replay(
+          key,
+          { request_id: chosen.request_id, origin: chosen.origin, ...(other && { with_version: Number(other) }) },
+          result,
+          recorded,
+        );
+        button.disabled = false;
+      },
+    },
+    field({ name: "with_version", label: "Compare with version", type: "number", min: 1 }),
+    button,
+    h(
+      "span",
+      { class: "small" },
+      "The version that answered is asked again, from the recorded features, and the features are computed anew from the tables. The whole request is replayed; nothing is changed.",
+    ),
+  );
   return h("div", { class: "block" }, h("h3", {}, "Ask again"), form, result);
 }
 
@@ -79,11 +131,14 @@ async function replay(key, asked, box, recorded) {
   try {
     const done = await postOf(key, "/replay", { ...asked, once: makeOnce() });
     show(box, state, h("p", {}, runLink(done.run.dag, done.run.run)));
-    const found = await watchRun(key, done.run, (words) => { state.textContent = words; });
+    const found = await watchRun(key, done.run, (words) => {
+      state.textContent = words;
+    });
     if (found.result !== null) box.append(...showReplay(parse(found.result), recorded));
     else if (found.state === "success") state.textContent = "The run has ended, but has no result; see it in Airflow.";
     // A replay whose bits differ fails on purpose, so that somebody is told: that is a result, not a fault.
-    if (found.result !== null && found.state === "failed") state.textContent = "The run has failed, as it does if a bit differs.";
+    if (found.result !== null && found.state === "failed")
+      state.textContent = "The run has failed, as it does if a bit differs.";
   } catch (error) {
     show(box, h("div", { role: "alert", class: "alert bad" }, error.message));
   }

@@ -11,9 +11,15 @@ export async function watchRun(key, { dag, run }, tell, signal) {
   for (;;) {
     const found = await getOf(key, `/runs/${part(dag)}/${part(run)}`);
     if (signal?.aborted) return found;
-    tell(found.state === "queued" && await isPaused(dag) ? `${dag} is paused in Airflow: the run waits until somebody unpauses it.` : runWords(found.state));
+    tell(
+      found.state === "queued" && (await isPaused(dag))
+        ? `${dag} is paused in Airflow: the run waits until somebody unpauses it.`
+        : runWords(found.state),
+    );
     if (OVER.includes(found.state) || Date.now() > end) return found;
-    await new Promise((resolve) => { setTimeout(resolve, EVERY_MS); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, EVERY_MS);
+    });
   }
 }
 
