@@ -61,7 +61,12 @@ export function chart({ label, height, width, draw, table, onpick }) {
     h("p", { class: "loading" }, "Loading the chart…"),
   );
   watch(box, { draw, onpick, height });
-  return h("figure", {}, width ? h("div", { class: "scrolling" }, box) : box, table && asTable(table));
+  return h(
+    "figure",
+    {},
+    width ? h("div", { class: "scrolling", role: "region", "aria-label": label, tabindex: "0" }, box) : box,
+    table && asTable(table),
+  );
 }
 
 function asTable(table) {

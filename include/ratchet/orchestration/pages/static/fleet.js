@@ -229,13 +229,15 @@ function noSegments(model) {
 }
 
 function noHit(model) {
+  const search = query.get("search");
+  const health = query.get("health");
   return h(
     "div",
     { role: "status" },
     note(
-      "Nothing matches ",
-      query.get("search") && ["“", named(query.get("search")), "” "],
-      query.get("health") && `with health ${query.get("health")}`,
+      "Nothing matches",
+      search && [" “", named(search), "”"],
+      health && ` with health ${health}`,
       ". ",
       h("a", { href: address("models", { model }) }, "Clear search and filter"),
     ),

@@ -4,7 +4,7 @@ import { actionButtons, approvalButtons } from "./actions.js";
 import { h, named, show } from "./dom.js";
 import { ago, at, digits, interval, plural } from "./format.js";
 import { outside, runLink } from "./links.js";
-import { badge, facts, fill, foldable, healthWord, note } from "./parts.js";
+import { badge, facts, failure, fill, foldable, healthWord, note } from "./parts.js";
 import { trafficCell } from "./fleet.js";
 import { showCandidates } from "./sections/candidates.js";
 import { showDrift } from "./sections/drift.js";
@@ -32,11 +32,23 @@ export async function showModel(content) {
       note("No model is named. ", h("a", { href: "models" }, "To all models")),
     );
   const box = h("div", { class: "stack" });
-  show(content, crumbs(key), box);
-  return fill(
-    box,
-    () => getOf(key),
-    (page) => showAll(page, key),
+  const health = h("span");
+  show(content, crumbs(key), title(key, health), box);
+  const load = () => getOf(key);
+  return fill(box, load, (page) => {
+    show(health, healthWord(page.model.row.health));
+    return showAll(page, key);
+  });
+}
+
+function title({ name, segment }, health) {
+  if (segment === "all") return h("div", { class: "row" }, h("h1", {}, named(name)), health);
+  return h(
+    "div",
+    { class: "row" },
+    h("h1", {}, named(segment)),
+    health,
+    h("span", { class: "quiet" }, "segment of ", named(name)),
   );
 }
 
@@ -60,28 +72,37 @@ function crumbs(key) {
 }
 
 function showAll(page, key) {
-  const sections = SECTIONS.map(([id, title, render]) => {
+  const sections = SECTIONS.map(([id, heading, render]) => {
     const body = h("div", { class: "stack" });
-    return {
-      id,
-      title,
+    const element = h(
+      "section",
+      { id, "aria-labelledby": `${id}-title` },
+      h("h2", { id: `${id}-title` }, heading),
       body,
-      element: h("section", { id, "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), body),
-      render,
-    };
+    );
+    return { element, loaded: load(render, body, page, key) };
   });
-  const loaded = sections.map(({ body, render }) => render(body, page, key));
-  jumpWhenLoaded(loaded);
+  jumpWhenLoaded(sections.map(({ loaded }) => loaded));
   return [
     head(page, key),
     h(
       "nav",
       { class: "inside", "aria-label": "sections" },
-      sections.map(({ id, title }) => h("a", { href: `#${id}` }, title)),
+      SECTIONS.map(([id, heading]) => h("a", { href: `#${id}` }, heading)),
     ),
     sections.map(({ element }) => element),
     links(page, key),
   ];
+}
+
+/** One section's trouble is no other's. */
+async function load(render, body, page, key) {
+  try {
+    await render(body, page, key);
+  } catch (error) {
+    console.error(error);
+    show(body, failure(error));
+  }
 }
 
 /** The browser jumps to an address's section before there is any: do it again once all are in place. */
@@ -106,13 +127,6 @@ function head(page, key) {
   return h(
     "header",
     { class: "head stack" },
-    h(
-      "div",
-      { class: "row" },
-      h("h1", {}, named(key.segment === "all" ? key.name : key.segment)),
-      healthWord(row.health),
-      key.segment !== "all" && h("span", { class: "quiet" }, "segment of ", named(key.name)),
-    ),
     h("p", { class: "lead" }, foldable(row.why, 300)),
     spec?.description && h("p", { class: "quiet lead" }, named(spec.description)),
     model.problem &&

@@ -2,6 +2,7 @@
 import { query } from "./api.js";
 import { h, show } from "./dom.js";
 import { showFleet } from "./fleet.js";
+import { failure } from "./parts.js";
 
 const page = document.body.dataset.page;
 const content = document.getElementById("content");
@@ -26,4 +27,12 @@ document.addEventListener("formdata", (event) => {
 });
 
 if (query.get("name")) document.title = `${query.get("name")} · ${document.title}`;
-await start();
+try {
+  await start();
+} catch (error) {
+  console.error(error);
+  show(
+    content,
+    failure(new Error("A part of this page could not be loaded."), () => location.reload()),
+  );
+}

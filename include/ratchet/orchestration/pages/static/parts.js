@@ -125,7 +125,7 @@ export function pager({ total, offset, limit }, name = "offset", hash = "") {
       : h("span", { class: "button off", "aria-hidden": "true" }, text);
   return h(
     "nav",
-    { class: "pager", "aria-label": "pages" },
+    { class: "pager", "aria-label": name === "offset" ? "pages" : `pages of ${name}` },
     h("span", {}, total ? `${count(Math.min(offset + 1, total))} to ${count(last)} of ${count(total)}` : "none"),
     step("Previous", Math.max(offset - limit, 0), offset > 0),
     step("Next", offset + limit, last < total),
