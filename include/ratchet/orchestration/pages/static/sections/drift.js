@@ -97,7 +97,13 @@ function scale(map) {
         "background-image": `linear-gradient(to right, var(--raised), var(--dot-amber) ${middle}, var(--dot-red))`,
       },
     }),
-    h("div", { class: "ticks" }, tick(0, "0%"), tick(map.threshold, middle), tick(most, "100%", " and more")),
+    h(
+      "div",
+      { class: "ticks" },
+      tick(0, "0%"),
+      tick(map.threshold, middle),
+      tick(most, "100%", most === map.threshold * MOST && " and more"),
+    ),
   );
 }
 

@@ -33,7 +33,7 @@ function event(one) {
   return h(
     "li",
     {},
-    h("div", { class: "small" }, one.kind === "incident" ? at(one.at) : ago(one.at)),
+    h("div", { class: "small" }, one.kind === "incident" ? [at(one.at), " (records' time)"] : ago(one.at)),
     h("div", {}, badge(one.kind, KINDS[one.kind])),
     h(
       "div",
