@@ -28,6 +28,8 @@ def build(spec: ModelSpec) -> None:
         description=f"Answer recorded requests of {spec.name} again and compare",
         doc_md=__doc__,
         schedule=None,
+        # Nothing runs by itself, and whoever asks should not find it waiting.
+        is_paused_upon_creation=False,
         start_date=first_day(spec),
         catchup=False,
         max_active_runs=4,

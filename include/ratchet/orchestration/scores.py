@@ -5,6 +5,7 @@ Like `steps`, imported whenever DAGs are parsed: the engine is imported inside t
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -73,7 +74,8 @@ def replay(model: str) -> Json:
     selection = _selection(workspace.model(model).spec, params)
     report = answer_again(workspace, model, selection, params.get("with_version"))
     logging.getLogger(__name__).info("%s\n%s", report.summary(), as_text(report))
-    return {"summary": report.summary(), **report.to_dict()}
+    # As JSON has it: tuples would be an XCom of Airflow's own form, which no page can read.
+    return {"summary": report.summary(), **json.loads(json.dumps(report.to_dict()))}
 
 
 def compare(report: Json) -> str:

@@ -134,7 +134,7 @@ async function replay(key, asked, box, recorded) {
     const found = await watchRun(key, done.run, (words) => {
       state.textContent = words;
     });
-    if (found.result !== null) box.append(...showReplay(parse(found.result), recorded));
+    if (found.result !== null) box.append(...showReplay(found.result, recorded));
     else if (found.state === "success") state.textContent = "The run has ended, but has no result; see it in Airflow.";
     // A replay whose bits differ fails on purpose, so that somebody is told: that is a result, not a fault.
     if (found.result !== null && found.state === "failed")
@@ -142,16 +142,4 @@ async function replay(key, asked, box, recorded) {
   } catch (error) {
     show(box, h("div", { role: "alert", class: "alert bad" }, error.message));
   }
-}
-
-/** The result may come as Airflow keeps it: as a text, and with what is no list of JSON's in a wrapper. */
-function parse(result) {
-  return unwrap(typeof result === "string" ? JSON.parse(result) : result);
-}
-
-function unwrap(value) {
-  if (value === null || typeof value !== "object") return value;
-  if (Array.isArray(value)) return value.map(unwrap);
-  if ("__classname__" in value && "__data__" in value) return unwrap(value.__data__);
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, unwrap(one)]));
 }
