@@ -40,7 +40,7 @@ def take(chromium: str = "/usr/bin/chromium") -> list[Path]:
         page.fill("input[name=password]", password)
         page.click("button[type=submit]")
         page.wait_for_url(lambda found: "login" not in found)
-        made = [_grid(page, url), _task(page), _card(page, url)]
+        made = [_grid(page, url), _task(page), _card(page, url), *_models(page, url)]
         browser.close()
     return made
 
@@ -68,6 +68,18 @@ def _card(page: Page, url: str) -> Path:
     """The first version's card."""
     page.goto(f"{url}/ratchet/cards/{MODEL}/1/")
     return _shoot(page, "card.png")
+
+
+def _models(page: Page, url: str) -> list[Path]:
+    """The Models pages in Airflow's frame."""
+    page.goto(f"{url}/plugin/models/ratchet/models")
+    frame = page.frame_locator("iframe[title=Models]")
+    frame.get_by_role("link", name=MODEL, exact=True).wait_for()
+    made = [_shoot(page, "models.png")]
+    page.goto(f"{url}/plugin/models/ratchet/model?name={MODEL}#metric")
+    frame.locator("#metric .js-plotly-plot").wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    return [*made, _shoot(page, "model.png")]
 
 
 def _shoot(page: Page, name: str) -> Path:

@@ -20,7 +20,8 @@ LIBRARIES = (
     "sklearn.preprocessing", "sklearn.model_selection", "lightgbm", "threadpoolctl", "scipy.stats",
     "optuna", "optuna.storages", "fairlearn.metrics", "skops.io", "markdown", "matplotlib.figure",
     "matplotlib.backends.backend_agg", "mlflow", "mlflow.sklearn", "mlflow.models", "mlflow.artifacts",
-    "mlflow.data.meta_dataset", "great_expectations", "great_expectations.expectations",
+    "mlflow.data.meta_dataset", "mlflow.pyfunc", "mlflow.tracking.request_header.registry",
+    "great_expectations", "great_expectations.expectations",
     "airflow.providers.standard.operators.python", "airflow.providers.slack.notifications.slack",
 )  # fmt: skip
 PARENTS = ("scheduler", "celery")
