@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect
@@ -182,6 +183,14 @@ def test_whatever_people_and_data_are_called_is_text(visit, orders):
     assert page.evaluate("typeof window.hacked") == "undefined"
     assert page.locator("img[src=x], b:text-is('&')").count() == 0
     assert notes.read_acknowledged(NAME, orders)[key].reason == HOSTILE
+
+
+@pytest.mark.parametrize("page", ["model", "requests"])
+def test_model_of_a_hostile_name_is_not_found_and_is_text(visit, orders, page):
+    found = visit(f"/ratchet/{page}?name={quote(HOSTILE, safe='')}", allowed="status of 404")
+    expect(found.get_by_text("<img src=x onerror=hacked()>").first).to_be_visible()
+    assert found.locator("img[src=x]").count() == 0
+    assert found.evaluate("typeof window.hacked") == "undefined"
 
 
 def fill_hostile(settings, key):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,18 @@ def test_of_many_writers_one_wins(blobs: Blobs) -> None:
         won = list(pool.map(put, range(8)))
     assert sum(won) == 1
     assert blobs.get("race") == str(won.index(True)).encode()
+
+
+def test_names_are_of_one_folder(blobs: Blobs) -> None:
+    for path in ("a/b/c", "a/b/e", "a/d", "ab/x"):
+        blobs.put(path, b"")
+    assert blobs.names("a") == ["b", "d"]
+    assert blobs.names("a/b") == ["c", "e"]
+    assert blobs.names("a/d") == blobs.names("other") == []
+
+
+def test_file_that_is_being_written_has_no_name_yet(settings: Settings) -> None:
+    blobs = open_blobs(settings)
+    blobs.put("a/d", b"")
+    (Path(settings.store) / "a" / ".d.1234").write_bytes(b"")
+    assert blobs.names("a") == ["d"]

@@ -34,6 +34,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey, partition_of, partitions_between
+from include.ratchet.views.reports import read_reports
 
 SPEC = """
 name: {name}
@@ -313,6 +314,13 @@ def test_command_and_task_say_the_same(steady_history, monkeypatch):
     assert report["policies"]["weekly"]["mean"] == told["policies"][0]["mean"]["value"]
     assert left["link_backtest"].startswith("/ratchet/reports/steady/backtest/2026-01-26_2026-02-05/")
     assert yaml.safe_load(backtests.recommend(report)) == yaml.safe_load(report["section"])
+    shown = read_reports(workspace.settings, ModelKey("steady"), ["steady"]).backtest
+    assert (shown.first, shown.last, shown.recommended) == ("2026-01-26", "2026-02-05", report["policy"])
+    assert [(one.name, one.mean, one.fits) for one in shown.policies] == [
+        (name, one["mean"], one["fits"]) for name, one in report["policies"].items()
+    ]
+    assert all(one.low <= one.mean <= one.high for one in shown.policies)
+    assert f"/ratchet/{shown.page}" == left["link_backtest"]
     assert backtests.POLICIES == DEFAULT
     params["from"] = ""
     with pytest.raises(ValueError, match="from is empty"):
