@@ -81,7 +81,9 @@ def test_fleet_is_the_stacks_own(stack, visit):
 
 
 def test_model_is_shown_from_its_metric_to_its_reports(visit):
-    frame = visit(f"model?name={WATCHED.model}&version=2#candidates")
+    frame = visit(f"model?name={WATCHED.model}&version=2")
+    # Charts are drawn when they come into sight.
+    frame.locator("#metric").scroll_into_view_if_needed()
     expect(frame.locator("#metric .js-plotly-plot")).to_be_visible(timeout=SOON_MS)
     drift = frame.locator("#drift")
     drift.scroll_into_view_if_needed()
