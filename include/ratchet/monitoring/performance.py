@@ -81,12 +81,6 @@ def find_worth(
     return signals, {name: value for name, value in drawn.items() if np.isfinite(value)}
 
 
-def margin_of(spec: ModelSpec) -> float:
-    """How much the metric may fall."""
-    own = spec.monitoring.margin
-    return spec.gates.margin if own is None else own
-
-
 def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[Signal]:
     worse = is_worse(spec)
     p = float((shift.p_above if worse > 0 else shift.p_below)[0])
@@ -95,8 +89,8 @@ def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[
         return []
     word = "is" if kind == "performance" else "is expected to be"
     return [Signal(
-        "performance" if kind == "performance" else "estimate", spec.metric, "fall", fall, margin_of(spec), p, days,
-        p <= spec.monitoring.alpha and fall >= margin_of(spec),
+        "performance" if kind == "performance" else "estimate", spec.metric, "fall", fall, spec.margin, p, days,
+        p <= spec.monitoring.alpha and fall >= spec.margin,
         f"{spec.metric} {word} {shift.found[0]:.4f} over {days} partition(s), {shift.expected[0]:.4f} "
         f"[{shift.low[0]:.4f}, {shift.high[0]:.4f}] was to be expected",
     )]  # fmt: skip
@@ -132,7 +126,7 @@ def _label_signal(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list
 
 def _group_signals(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list[Signal]:
     signals = []
-    for kind, drop in (("slice", spec.gates.max_slice_drop or margin_of(spec)), ("fairness", 0.05)):
+    for kind, drop in (("slice", spec.gates.max_slice_drop or spec.margin), ("fairness", 0.05)):
         names = [name for name in series.numbers if name.startswith(f"{kind}.")]
         shift = series.compare(names, days)
         if shift is None:

@@ -182,6 +182,11 @@ class ModelSpec(Spec):
         return self.evaluation.metric or DEFAULT_METRIC[self.task]
 
     @property
+    def margin(self) -> float:
+        """How much the metric may fall in production before that counts."""
+        return self.gates.margin if self.monitoring.margin is None else self.monitoring.margin
+
+    @property
     def partition_length(self) -> timedelta:
         """Nominal length of a partition (a local day may be 23 or 25 hours long)."""
         return timedelta(days=1) if self.partition == "day" else timedelta(hours=1)

@@ -144,9 +144,7 @@ def read_timeline(settings: Settings, key: ModelKey, offset: int, limit: int) ->
 
 def read_series(settings: Settings, key: ModelKey, spec: ModelSpec, until: datetime, count: int) -> Series:
     """The metric on the newest partitions that began before an instant."""
-    from include.ratchet.monitoring.performance import margin_of
-
-    margin = margin_of(spec) * (1 if spec.metric in LOWER_IS_BETTER else -1)
+    margin = spec.margin * (1 if spec.metric in LOWER_IS_BETTER else -1)
     return Series(spec.metric, tuple(_point(look, margin) for look in read_looks(key, until, count, settings)))
 
 

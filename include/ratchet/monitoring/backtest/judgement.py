@@ -11,7 +11,6 @@ import numpy.typing as npt
 from include.ratchet.evaluation.intervals import Bootstrap, Interval
 from include.ratchet.monitoring.backtest.folds import Folds
 from include.ratchet.monitoring.backtest.policies import Run
-from include.ratchet.monitoring.performance import margin_of
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats, Weighted, prepare
 
@@ -91,7 +90,7 @@ class Judgement:
 
     def _harmed(self, daily: Floats) -> npt.NDArray[np.bool_]:
         """Days at whose end the last 28 were surely worse than nightly's by more than the margin, (n_days,)."""
-        margin = margin_of(self._spec)
+        margin = self._spec.margin
         lost, found = self._sign * (self._nightly - daily), np.zeros(len(daily), bool)
         bootstrap, days = self._bootstrap(HARM_DAYS, 200), np.arange(HARM_DAYS)
         for end in range(HARM_DAYS, len(daily) + 1):

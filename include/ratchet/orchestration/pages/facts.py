@@ -9,16 +9,17 @@ from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from sqlalchemy import select
 
-from include.ratchet.orchestration.assets import ROLLOUT, TAG, TRAIN
+from include.ratchet.orchestration.assets import ROLLOUT, TAG, TRAIN, dag_id
 from include.ratchet.views.fleet import DagFacts
 
 
-def read_dags(session: Any) -> dict[str, DagFacts]:
-    """Every model that has DAGs, by name."""
+def read_dags(session: Any, model: str | None = None) -> dict[str, DagFacts]:
+    """Every model that has DAGs, or one of them, by name."""
     columns = (DagModel.dag_id, DagModel.owners, DagModel.description, DagModel.next_dagrun_create_after,
                DagModel.is_paused)  # fmt: skip
     ours = DagModel.dag_id.in_(select(DagTag.dag_id).where(DagTag.name == TAG))
-    rows = session.execute(select(*columns).where(ours, DagModel.dag_id.startswith(f"{TRAIN}_"), ~DagModel.is_stale))
+    chosen = DagModel.dag_id.startswith(f"{TRAIN}_") if model is None else DagModel.dag_id == dag_id(TRAIN, model)
+    rows = session.execute(select(*columns).where(ours, chosen, ~DagModel.is_stale))
     asked = _read_asked(session)
     return {
         (name := dag.removeprefix(f"{TRAIN}_")): DagFacts(owner or "", words or "", next_run, is_paused, name in asked)

@@ -62,7 +62,7 @@ def list_models(query: QueryDep, settings: SettingsDep, session: SessionDep, use
 @router.get("/models/{model}/segments", tags=["fleet"])
 def list_segments(query: QueryDep, key: KeyDep, settings: SettingsDep, session: SessionDep) -> fleet.FleetPage:
     """The segments of a model that have a champion of their own."""
-    return fleet.read_segments(settings, read_dags(session), key.model, query)
+    return fleet.read_segments(settings, read_dags(session, key.model), key.model, query)
 
 
 class ModelPage(BaseModel):
@@ -80,7 +80,7 @@ def show_model(key: KeyDep, settings: SettingsDep, session: SessionDep, user: Ge
         spec = get_model(settings.models_dir, key.model).spec
     except SpecError as error:
         spec = error
-    view = model.read_model(settings, read_dags(session), key, spec, datetime.now(UTC))
+    view = model.read_model(settings, read_dags(session, key.model), key, spec, datetime.now(UTC))
     return ModelPage(model=view, may=rights_of(user, key.model))
 
 
