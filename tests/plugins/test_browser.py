@@ -8,7 +8,10 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
+from airflow.models.dag import DagModel
+from airflow.utils.session import create_session
 from playwright.sync_api import expect
+from sqlalchemy import update
 
 from include.ratchet.monitoring import notes, store
 from include.ratchet.registry import ledger
@@ -57,7 +60,9 @@ def visit(server, browser, models):
 
 @pytest.fixture
 def models(settings, monkeypatch):
-    """A folder of models and their database; Airflow has no DAGs of them."""
+    """A folder of models and their database; Airflow has no DAGs of them, and has dropped those of other tests."""
+    with create_session() as session:
+        session.execute(update(DagModel).values(is_stale=True))
     monkeypatch.setenv("RATCHET_MODELS_DIR", str(settings.home / "models"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     upgrade(settings.database_url)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from include.ratchet.data.blobs import Blobs, open_blobs
+from include.ratchet.monitoring.backtest import newest_path
 from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey
 
@@ -79,7 +80,7 @@ def read_reports(settings: Settings, key: ModelKey, tables: Iterable[str]) -> Re
     """What was drawn of a model key and of its model's tables."""
     blobs = open_blobs(settings)
     days = blobs.names(f"monitoring/{key.slug}/reports")[: -NEWEST - 1 : -1]
-    docs = [page for table in (*tables, "snapshot") if (page := _find_docs(blobs, key.model, table)) is not None]
+    docs = [page for table in tables if (page := _find_docs(blobs, key.model, table)) is not None]
     return Reports(
         tuple(Drawn(day, f"drift/{key.slug}/{day}/") for day in days), tuple(docs), _read_backtest(blobs, key.model)
     )
@@ -87,17 +88,17 @@ def read_reports(settings: Settings, key: ModelKey, tables: Iterable[str]) -> Re
 
 def _find_docs(blobs: Blobs, model: str, table: str) -> Drawn | None:
     """The page of a table's newest validation."""
-    folder = _last(blobs, f"validation/{model}/{table}", 2)
-    if folder is None:
+    subjects = blobs.names(f"validation/{model}/{table}")
+    runs = blobs.names(f"validation/{model}/{table}/{subjects[-1]}") if subjects else []
+    if not runs:
         return None
-    subject = folder.split("/")[-2]
-    return Drawn(f"{table} {subject}", f"reports/{folder.removeprefix('validation/')}/index.html")
+    return Drawn(f"{table} {subjects[-1]}", f"reports/{model}/{table}/{subjects[-1]}/{runs[-1]}/index.html")
 
 
 def _read_backtest(blobs: Blobs, model: str) -> BacktestView | None:
-    folder = _last(blobs, f"validation/{model}/backtest", 2)
-    content = blobs.get(f"{folder}/results.json") if folder is not None else None
-    if folder is None or content is None:
+    folder = (blobs.get(newest_path(model)) or b"").decode()
+    content = blobs.get(f"{folder}/results.json") if folder else None
+    if content is None:
         return None
     found = json.loads(content)
     policies = tuple(
@@ -109,13 +110,3 @@ def _read_backtest(blobs: Blobs, model: str) -> BacktestView | None:
         found["metric"], found["days"][0], found["days"][-1], policies, found["recommendation"]["policy"],
         found["recommendation"]["reason"], f"reports/{folder.removeprefix('validation/')}/index.html",
     )  # fmt: skip
-
-
-def _last(blobs: Blobs, folder: str, depth: int) -> str | None:
-    """The path to the last by name of what lies so deep in a folder."""
-    for _ in range(depth):
-        names = blobs.names(folder)
-        if not names:
-            return None
-        folder = f"{folder}/{names[-1]}"
-    return folder

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from include.ratchet.data.blobs import open_blobs
+from include.ratchet.monitoring.backtest import newest_path
 from include.ratchet.monitoring.backtest.policies import ADAPTIVE
 from include.ratchet.monitoring.backtest.run import Backtest, PolicyResult
 from include.ratchet.settings import Settings
@@ -174,6 +175,7 @@ def store_report(settings: Settings, result: Backtest, found: Recommendation) ->
     blobs = open_blobs(settings)
     for file, data in files.items():
         blobs.put(f"{folder}/{file}", data)
+    blobs.put(newest_path(result.key.model), folder.encode())
     return folder
 
 
