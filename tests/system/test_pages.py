@@ -91,7 +91,13 @@ def test_model_is_shown_from_its_metric_to_its_reports(visit):
     drift.get_by_role("button", name="Show distribution").click()
     expect(drift.get_by_text("rows that version")).to_be_visible(timeout=SOON_MS)
     candidate = frame.locator("#candidates")
-    for words in ("minimum metric", "snapshot", "gain over champion", "2 of "):
+    for words in (
+        "minimum metric",
+        "What it was made from",
+        "Training set",
+        "requests answered by it",
+        "Gain over champion",
+    ):
         expect(candidate.get_by_text(words, exact=False).first).to_be_attached(timeout=SOON_MS)
     timeline = frame.locator("#timeline")
     for words in ("version 2 became champion", "a retraining was asked for", "incident 1 is over"):
