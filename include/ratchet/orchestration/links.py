@@ -97,9 +97,8 @@ def link_version(version: Version, settings: Settings) -> None:
 def link_model(key: ModelKey, settings: Settings, section: str, **more: Any) -> None:
     """Link the running task to a section of its model's page, in Airflow's own frame."""
     own = {} if key.is_pool else {"segment": key.segment}
-    base = urlsplit(settings.airflow_url).path.rstrip("/")
     page = f"{_base(settings)}/model?{urlencode({'name': key.model, **own, **more}, quote_via=quote)}"
-    _leave(MODEL, f"{base}/plugin/models{page}#{section}")
+    _leave(MODEL, f"{_root(settings)}/plugin/models{page}#{section}")
 
 
 def link_drift(key: ModelKey, partition: str, settings: Settings) -> None:
@@ -114,7 +113,7 @@ def link_backtest(folder: str, settings: Settings) -> None:
 
 def link_training(model: str, settings: Settings) -> None:
     """Link the running task to the training that it asked for."""
-    _leave(TRAINING, f"{urlsplit(settings.airflow_url).path.rstrip('/')}/dags/{dag_id(TRAIN, model)}/runs")
+    _leave(TRAINING, f"{_root(settings)}/dags/{dag_id(TRAIN, model)}/runs")
 
 
 def link_cause(address: str) -> None:
@@ -123,8 +122,13 @@ def link_cause(address: str) -> None:
 
 
 def _base(settings: Settings) -> str:
+    """Where our own pages are."""
+    return f"{_root(settings)}/ratchet"
+
+
+def _root(settings: Settings) -> str:
     """Within the server that shows the link, under whatever name a user reached it: a login holds for one name only."""
-    return f"{urlsplit(settings.airflow_url).path.rstrip('/')}/ratchet"
+    return urlsplit(settings.airflow_url).path.rstrip("/")
 
 
 def _leave(name: str, address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -14,7 +15,7 @@ from include.ratchet.data.records import REQUESTS, RecordTable
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.errors import RecordNotFoundError
 from include.ratchet.settings import Settings
-from include.ratchet.spec import WHOLE, Model, partition_of
+from include.ratchet.spec import WHOLE, Model, ModelSpec, partition_of
 
 Origin = Literal["requests", "scores"]
 """Answers of the prediction service, or of batch scoring."""
@@ -97,7 +98,7 @@ def _read(table: RecordTable, model: Model, selection: Selection) -> pa.Table | 
     delta = table.open()
     if delta is None:
         return None
-    partitions = _narrow(table, model, selection)
+    partitions = find_partitions(model.spec, table.row_counts(), selection.start, selection.end)
     if not partitions:
         return None
     dataset = delta.to_pyarrow_dataset(file_pruning_predicate=[(PARTITION_COLUMN, "in", partitions)])
@@ -121,12 +122,13 @@ def _is_of(rows: pa.Table, segment: str) -> pa.ChunkedArray:
     return pc.or_(answered, stood_in)
 
 
-def _narrow(table: RecordTable, model: Model, selection: Selection) -> list[str]:
-    """The partitions in which the records can lie."""
-    spec = model.spec
-    first = "" if selection.start is None else partition_of(spec, selection.start).key
-    last = None if selection.end is None else partition_of(spec, selection.end).key
-    return [key for key in table.row_counts() if first <= key and (last is None or key <= last)]
+def find_partitions(
+    spec: ModelSpec, keys: Iterable[str], start: datetime | None, end: datetime | None
+) -> list[str]:  # fmt: skip
+    """Those of some partitions in which records of an interval of event time can lie; None: without that end."""
+    first = "" if start is None else partition_of(spec, start).key
+    last = None if end is None else partition_of(spec, end).key
+    return [key for key in keys if first <= key and (last is None or key <= last)]
 
 
 def _describe(table: RecordTable) -> str:

@@ -227,13 +227,14 @@ def _traffic(champion: int | None, state: RolloutState | None) -> tuple[Share, .
 
 def _choose(rows: Sequence[FleetRow], query: FleetQuery) -> FleetPage:
     words = query.search.casefold().split()
-    found = [row for row in rows if all(word in _text(row) for word in words)]
+    found = [row for row in rows if _holds(row, words)]
     counts: Counter[Health] = Counter(row.health for row in found)
     if query.health is not None:
         found = [row for row in found if row.health == query.health]
-    known = [(value, row) for row in found if (value := _value(row, query.sort)) is not None]
+    valued = [(_value(row, query.sort), row) for row in found]
+    known = [one for one in valued if one[0] is not None]
     # What has no value comes last in either direction.
-    unknown = [row for row in found if _value(row, query.sort) is None]
+    unknown = [row for value, row in valued if value is None]
     known.sort(key=lambda one: (one[0], one[1].model, one[1].segment), reverse=query.is_descending)
     ordered = [row for _, row in known] + unknown
     page = ordered[query.offset : query.offset + query.limit]
@@ -241,9 +242,13 @@ def _choose(rows: Sequence[FleetRow], query: FleetQuery) -> FleetPage:
     return FleetPage(tuple(page), len(ordered), query.offset, query.limit, by_health)
 
 
-def _text(row: FleetRow) -> str:
+def _holds(row: FleetRow, words: Sequence[str]) -> bool:
+    """Whether a row has all of some words, which are folded."""
+    if not words:
+        return True
     signal = f" {row.signal.subject} {row.signal.kind}" if row.signal else ""
-    return f"{row.model} {row.segment} {row.owner} {row.health} {row.why}{signal}".casefold()
+    text = f"{row.model} {row.segment} {row.owner} {row.health} {row.why}{signal}".casefold()
+    return all(word in text for word in words)
 
 
 def _value(row: FleetRow, sort: Sort) -> Any:

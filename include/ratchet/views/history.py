@@ -19,7 +19,8 @@ from include.ratchet.spec.training import LOWER_IS_BETTER
 
 COLUMNS = 40
 """Of a heat map: those that moved most."""
-_EVER = datetime.max.replace(tzinfo=UTC)
+EVER = datetime.max.replace(tzinfo=UTC)
+"""Later than everything."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def read_timeline(settings: Settings, key: ModelKey, offset: int, limit: int) ->
         query = select(ledger).where(*own).order_by(ledger.c.id.desc()).offset(first).limit(limit + offset - first)
         rows = [entry_of(row) for row in connection.execute(query).mappings()]
     page = rows[offset - first :]
-    until = rows[0].recorded_at if first < offset and rows else _EVER
+    until = rows[0].recorded_at if first < offset and rows else EVER
     since = page[-1].recorded_at if page and offset + len(page) < total else datetime.min.replace(tzinfo=UTC)
     alarms = [one for one in _alarms(settings, key) if since < one.at <= until] if page or not total else []
     events = sorted([*map(_event, page), *alarms], key=lambda event: event.at, reverse=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from include.ratchet.errors import RecordNotFoundError
 from include.ratchet.settings import Settings
-from include.ratchet.spec import Model, partition_of
+from include.ratchet.spec import Model
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -161,9 +161,9 @@ def read_record(
 
 def _narrow(model: Model, query: RecordQuery, every: list[str]) -> list[str]:
     """The partitions to read."""
-    first = "" if query.start is None else partition_of(model.spec, query.start).key
-    last = None if query.end is None else partition_of(model.spec, query.end).key
-    found = [key for key in every if first <= key and (last is None or key <= last)]
+    from include.ratchet.replay.find import find_partitions
+
+    found = find_partitions(model.spec, every, query.start, query.end)
     is_named = query.request_id is not None or query.key is not None or query.start is not None
     return found if is_named else found[-DAYS:]
 

@@ -97,7 +97,7 @@ def show_series(
 ) -> history.Series:  # fmt: skip
     """The metric by partition: on labels, as estimated, what was to be expected, and what fired."""
     spec = _model(settings, key.model).spec
-    return history.read_series(settings, key, spec, until or _FOREVER, count)
+    return history.read_series(settings, key, spec, until or history.EVER, count)
 
 
 @router.get("/models/{model}/drift", tags=["model"])
@@ -107,7 +107,7 @@ def show_drift(
 ) -> history.HeatMap:  # fmt: skip
     """Drift of each column on each partition."""
     spec = _model(settings, key.model).spec
-    return history.read_heat_map(settings, key, spec.monitoring.effect, until or _FOREVER, count)
+    return history.read_heat_map(settings, key, spec.monitoring.effect, until or history.EVER, count)
 
 
 @router.get("/models/{model}/distribution", tags=["model"])
@@ -183,9 +183,6 @@ async def show_run(key: KeyDep, caller: CallerDep, dag: str, run: str) -> RunSta
         if any(one["key"] == "return_value" for one in entries):
             result = (await caller.get(f"{path}/return_value", deserialize=False))["value"]
     return RunState(state=found["state"], result=result)
-
-
-_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 def _model(settings: Settings, name: str) -> Model:
