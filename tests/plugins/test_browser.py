@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -22,7 +24,8 @@ from include.ratchet.spec import ModelKey
 from include.ratchet.spec.scaffold import make_model
 from tests.browser import FAULTS, open_browser, watch
 from tests.include.ratchet.views.filled import BEGIN, DAY, fill, hand_over, incident, look, open_incidents
-from tests.plugins.conftest import headers_of
+from tests.plugins.conftest import headers_of, wait_for
+from tests.ports import free_port
 
 NAME = "orders"
 KEY = ModelKey(NAME)
@@ -261,3 +264,37 @@ def test_broken_spec_is_shown_with_what_to_do(visit, orders):
     path.write_text(path.read_text().replace("task: binary", "task: <b>guess</b>"))
     page = visit(f"/ratchet/model?name={NAME}", allowed="status of 422")
     expect(page.get_by_text("task: found '<b>guess</b>'").first).to_be_visible()
+
+
+def test_everything_is_found_below_a_prefix(browser, orders, tmp_path):
+    """As behind a proxy that gives Airflow a part of a host."""
+    url = f"http://127.0.0.1:{(port := free_port())}/airflow"
+    environ = {**os.environ, "AIRFLOW__API__BASE_URL": url}
+    command = [sys.executable, "-m", "uvicorn", "airflow.api_fastapi.main:app", "--port", str(port)]
+    log = tmp_path / "server.log"
+    with log.open("w") as out, subprocess.Popen(command, env=environ, stdout=out, stderr=out) as process:
+        try:
+            wait_for(f"{url}/api/v2/version", process, log)
+            context = browser.new_context(viewport=WIDE)
+            page = context.new_page()
+            complaints = watch(page)
+            # Who is not logged in comes to Airflow's login, and from there to where they wanted to go.
+            page.goto(f"{url}/ratchet/model?name={NAME}")
+            expect(page).to_have_url(re.compile("/airflow/auth/login.*next="))
+            token = headers_of("ada", "admin")["Authorization"].removeprefix("Bearer ")
+            context.add_cookies([{"name": "_token", "value": token, "url": url}])
+            page.goto(f"{url}/")
+            page.get_by_role("link", name="Models").click()
+            frame = page.frame_locator("iframe[title=Models]")
+            frame.get_by_role("link", name=NAME, exact=True).click()
+            expect(frame.get_by_text("Incident 1", exact=True)).to_be_visible(timeout=20_000)
+            frame.locator("#metric").scroll_into_view_if_needed()
+            expect(frame.locator("#metric .js-plotly-plot").first).to_be_visible(timeout=20_000)
+            frame.get_by_role("button", name="Silence").click()
+            frame.get_by_label("Reason").fill("behind a proxy")
+            frame.get_by_role("dialog").get_by_role("button", name="Silence").click()
+            expect(frame.get_by_role("dialog")).to_contain_text("silent until", ignore_case=True)
+            context.close()
+            assert complaints == []
+        finally:
+            process.terminate()

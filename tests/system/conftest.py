@@ -7,22 +7,25 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from playwright.sync_api import FrameLocator, expect
 
 from include.ratchet.settings import Settings, read_settings
 from include.ratchet.stack.client import FINISHED, AirflowClient
 from include.ratchet.stack.control import start_stack, stop_stack
 from include.ratchet.stack.layout import Layout
+from tests.browser import open_browser, watch
 from tests.include.ratchet.pipeline.shops import HOSTILE, add_shops
 from tests.slack import SlackServer
 
 PROJECT = Path(__file__).resolve().parents[2]
+SOON_MS = 20_000
 
 
 CHANGING = '''
@@ -161,3 +164,36 @@ def add_model(models: Path, name: str, **changes: dict[str, Any]) -> None:
     for section, values in changes.items():
         spec[section] = {**spec.get(section, {}), **values}
     (models / name / "model.yaml").write_text(yaml.safe_dump(spec))
+
+
+@pytest.fixture(scope="module")
+def visit(stack: Stack) -> Iterator[Callable[[str], FrameLocator]]:
+    """Opens a page in Airflow's frame, as somebody who logged in as people do."""
+    with open_browser() as browser:
+        context = browser.new_context(viewport={"width": 1400, "height": 900}, base_url=stack.layout.airflow_url)
+        page = context.new_page()
+        page.goto("/")
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", stack.layout.secrets["admin"])
+        page.click("button[type=submit]")
+        page.wait_for_url(lambda url: "login" not in url)
+        complaints = watch(page)
+
+        def open_page(path: str) -> FrameLocator:
+            page.goto(f"/plugin/models/ratchet/{path}")
+            frame = page.frame_locator("iframe[title=Models]")
+            expect(frame.get_by_role("heading", level=1)).to_be_visible(timeout=SOON_MS)
+            return frame
+
+        yield open_page
+        context.close()
+        assert complaints == []
+
+
+def give_order(frame: FrameLocator, name: str, reason: str, ends: str = "The run has ended well.") -> None:
+    """Give an order, confirm it with a reason, and wait until its run is over."""
+    frame.get_by_role("button", name=name, exact=True).first.click()
+    dialog = frame.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill(reason)
+    dialog.locator("button[type=submit]").click()
+    expect(dialog).to_contain_text(ends, timeout=240_000)

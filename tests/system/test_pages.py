@@ -17,45 +17,12 @@ from include.ratchet.rollout import actions
 from include.ratchet.rollout import store as rollouts
 from include.ratchet.rollout.orders import Order
 from include.ratchet.spec import ModelKey, get_model
-from tests.browser import open_browser, watch
+from tests.system.conftest import SOON_MS, give_order
 
 pytestmark = pytest.mark.system
 
 HANDED, APPROVED, WATCHED = (ModelKey(name) for name in ("flight_handed", "flight_approved", "flight_watched"))
-SOON_MS, RUN_MS = 20_000, 240_000
-
-
-@pytest.fixture(scope="module")
-def visit(stack):
-    """Opens a page in Airflow's frame, as somebody who logged in as people do."""
-    with open_browser() as browser:
-        context = browser.new_context(viewport={"width": 1400, "height": 900}, base_url=stack.layout.airflow_url)
-        page = context.new_page()
-        page.goto("/")
-        page.fill("input[name=username]", "admin")
-        page.fill("input[name=password]", stack.layout.secrets["admin"])
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "login" not in url)
-        complaints = watch(page)
-
-        def open_page(path):
-            page.goto(f"/plugin/models/ratchet/{path}")
-            frame = page.frame_locator("iframe[title=Models]")
-            expect(frame.get_by_role("heading", level=1)).to_be_visible(timeout=SOON_MS)
-            return frame
-
-        yield open_page
-        context.close()
-        assert complaints == []
-
-
-def order(frame, name, reason, ends="The run has ended well."):
-    """Give an order, confirm it with a reason, and wait until its run is over."""
-    frame.get_by_role("button", name=name, exact=True).first.click()
-    dialog = frame.get_by_role("dialog")
-    dialog.get_by_label("Reason").fill(reason)
-    dialog.locator("button[type=submit]").click()
-    expect(dialog).to_contain_text(ends, timeout=RUN_MS)
+RUN_MS = 240_000
 
 
 def aliases(stack, key):
@@ -117,7 +84,7 @@ def test_handover_is_paused_resumed_advanced_and_taken_back(stack, visit):
     assert aliases(stack, HANDED)["challenger"] == "2"
     for name, status in (("Pause", "paused"), ("Resume", "running"), ("Advance", "running"), ("Revert", "reverted")):
         frame = visit(f"model?name={HANDED.model}")
-        order(frame, name, f"{name} it, says a test")
+        give_order(frame, name, f"{name} it, says a test")
         found = rollouts.read(HANDED, stack.settings)
         assert (found.status, found.actor) == (status, "admin")
         entry = action_of(stack, HANDED, name.lower())
@@ -128,37 +95,49 @@ def test_handover_is_paused_resumed_advanced_and_taken_back(stack, visit):
     assert "challenger" not in aliases(stack, HANDED)
     assert found.stage == 1
     before = aliases(stack, HANDED)
-    order(visit(f"model?name={HANDED.model}"), "Revert", "the other one was better")
+    give_order(visit(f"model?name={HANDED.model}"), "Revert", "the other one was better")
     after = aliases(stack, HANDED)
     assert (after["champion"], after["previous"]) == (before["previous"], before["champion"])
 
 
-def test_training_is_asked_for_and_approved(stack, visit):
+def ask_for_training(stack, visit, as_of):
+    """Ask for one by the form; the id of the run, which waits for a person's word."""
     frame = visit(f"model?name={APPROVED.model}")
     frame.get_by_role("button", name="Retrain").click()
     dialog = frame.get_by_role("dialog")
-    dialog.get_by_label("Know only what was known at").fill("2013-02-05")
+    dialog.get_by_label("Know only what was known at").fill(as_of)
     dialog.get_by_label("Trials").fill("1")
     dialog.get_by_label("Train even if nothing has changed").check()
     dialog.get_by_label("Reason").fill("a test wants one")
     dialog.get_by_role("button", name="Start the training").click()
     expect(dialog).to_contain_text("was asked for", timeout=SOON_MS)
-    entry = action_of(stack, APPROVED, "retrain")
-    run_id = entry.details["run"]
+    run_id = action_of(stack, APPROVED, "retrain").details["run"]
     run = stack.client.run("train_flight_approved", run_id)
     assert run["conf"]["trials"] == 1
     assert run["triggering_user_name"] == "admin"
     while stack.tasks("train_flight_approved", run_id)["approve"]["state"] != "awaiting_input":
         assert stack.client.run("train_flight_approved", run_id)["state"] in {"queued", "running"}
         time.sleep(1)
+    return run_id
+
+
+@pytest.mark.parametrize(("word", "as_of"), [("Decline", "2013-02-05"), ("Approve", "2013-02-06")])
+def test_training_is_asked_for_and_a_person_decides(stack, visit, word, as_of):
+    before = aliases(stack, APPROVED)
+    run_id = ask_for_training(stack, visit, as_of)
     frame = visit(f"model?name={APPROVED.model}")
     expect(frame.get_by_text("Make the new version of flight_approved champion?").first).to_be_visible(timeout=SOON_MS)
-    order(frame, "Approve", "its gates are fine")
+    give_order(frame, word, f"{word} it, says a test")
+    assert action_of(stack, APPROVED, word.lower()).reason == f"{word} it, says a test"
     verdict = next(row for row in ledger.history(APPROVED, stack.settings)
                    if row.kind == "verdict" and run_id in row.idempotency_key)  # fmt: skip
     assert (verdict.actor, verdict.details["asked"]) == ("admin", "a test wants one")
-    assert aliases(stack, APPROVED)["champion"] == str(verdict.version)
-    assert action_of(stack, APPROVED, "approve").reason == "its gates are fine"
+    is_champion = aliases(stack, APPROVED)["champion"] == str(verdict.version)
+    assert is_champion == (word == "Approve")
+    if not is_champion:
+        assert aliases(stack, APPROVED) == before
+        answer = [row for row in ledger.history(APPROVED, stack.settings) if row.kind == "approval"][-1]
+        assert (answer.actor, answer.version, answer.reason) == ("admin", verdict.version, "promotion was not approved")
     links = stack.client.request(
         "GET", f"/dags/train_flight_approved/dagRuns/{run_id}/taskInstances/judge.register/links"
     )["extra_links"]
@@ -170,7 +149,7 @@ def test_training_is_asked_for_and_approved(stack, visit):
 def test_alarm_is_acknowledged(stack, visit):
     incident = store.read_incidents(WATCHED, stack.settings)[-1]
     assert incident.is_open
-    order(visit(f"model?name={WATCHED.model}"), "Acknowledge", "the airport was closed", ends="is acknowledged")
+    give_order(visit(f"model?name={WATCHED.model}"), "Acknowledge", "the airport was closed", ends="is acknowledged")
     entry = notes.read_acknowledged(WATCHED.model, stack.settings)[WATCHED]
     assert (entry.actor, entry.reason, entry.details["incident"]) == (
         "admin", "the airport was closed", incident.number,

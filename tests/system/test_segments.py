@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -20,9 +21,13 @@ from include.ratchet.monitoring import store
 from include.ratchet.pipeline.workspace import RunFolder
 from include.ratchet.registry import ledger
 from include.ratchet.registry.fleet import read_champions, read_newest
+from include.ratchet.registry.versions import get_version
+from include.ratchet.rollout import actions
+from include.ratchet.rollout import store as rollouts
+from include.ratchet.rollout.orders import Order
 from include.ratchet.spec import ModelKey, get_model, segment_name
 from include.ratchet.stack.client import FINISHED
-from tests.system.conftest import CARRIERS, SHOPS, shop_names
+from tests.system.conftest import CARRIERS, SHOPS, give_order, shop_names
 
 pytestmark = pytest.mark.system
 
@@ -129,6 +134,27 @@ def test_the_next_day_is_answered_scored_and_watched_by_segment(stack):
     answer = httpx.post(f"{stack.layout.serving_url}/v1/models/{SHOPS}/predict", json={"rows": rows}, timeout=120)
     assert answer.status_code == 200, answer.text
     assert [one["segment"] for one in answer.json()["predictions"]] == [segment_name([name]) for name in shops]
+
+
+def test_handovers_of_many_segments_are_moved_together_from_the_models_page(stack, visit):
+    shops = [segment_name([f"shop {number:03d}"]) for number in (7, 8)]
+    conf = {"as_of": "2026-03-02", "trials": 1, "force": True, "segments": shops}
+    stack.run(f"train_{SHOPS}", conf)
+    champions = read_champions(SHOPS, stack.settings)
+    model, now = get_model(stack.settings.models_dir, SHOPS), datetime.now(UTC)
+    keys = [ModelKey(SHOPS, segment) for segment in shops]
+    for key in keys:
+        other = get_version(key, 3 - champions[key.segment].version, stack.settings)
+        challenger = ledger.AliasState(other.number, other.as_of)
+        as_of = actions.read_clock(stack.settings, model, key, now)
+        actions.start(stack.settings, model, key, challenger, Order("a test", "both at once", now), as_of)
+    own = f"model?name={SHOPS}&segment={quote(shops[0], safe='')}"
+    for page, name, expected in (
+        (own, "Pause", ["paused", "running"]),
+        (f"model?name={SHOPS}", "Revert", ["reverted", "reverted"]),
+    ):
+        give_order(visit(page), name, f"{name}, says a test")
+        assert [rollouts.read(key, stack.settings).status for key in keys] == expected
 
 
 def running(stack, run_id):

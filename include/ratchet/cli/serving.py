@@ -55,7 +55,9 @@ def _stacks_secret(home: Path) -> str:
 @keys.command("add")
 def add(
     name: KeyName,
-    scope: Annotated[list[str] | None, typer.Option(help="predict, feedback or admin; several may be given.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="predict, feedback, metrics or admin; several may be given.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown once.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from include.ratchet.cli.output import JsonOption, console, emit
-from include.ratchet.settings import read_settings
-from include.ratchet.stack.layout import Layout
+from include.ratchet.settings import PROJECT, read_settings
+from include.ratchet.stack.layout import LOGIN, Layout
 
 AirflowPort = Annotated[int | None, typer.Option(help="Port of Airflow; without it 8080, or a free one.")]
 MlflowPort = Annotated[int | None, typer.Option(help="Port of MLflow; without it 5000, or a free one.")]
@@ -95,3 +97,67 @@ def status(as_json: JsonOption = False) -> None:
         table.add_section()
         table.add_row("together", "", "", f"{found.memory_mb:,.0f}")
         console.print(table)
+
+
+def secrets(
+    path: Annotated[Path, typer.Option(help="The file that Docker Compose reads.")] = PROJECT / ".env",
+    as_json: JsonOption = False,
+) -> None:
+    """Write what docker-compose.yaml asks for into .env; what the file has already stays.
+
+    Example: `./ratchet secrets`
+    """
+    from include.ratchet.stack.secrets import write_secrets
+
+    added = write_secrets(path)
+    if as_json:
+        emit({"path": str(path), "added": added})
+    else:
+        console.print(f"{path}: {f'made {len(added)} secrets' if added else 'has all secrets already'}")
+
+
+def prepare(as_json: JsonOption = False) -> None:
+    """Bring schemas, rights, the bucket and the first user up to date, before the parts of a stack start.
+
+    Example: `docker compose run --rm prepare`
+    """
+    from include.ratchet.stack.prepare import prepare as prepare_stack
+
+    done: list[str] = []
+
+    def note(step: str) -> None:
+        done.append(step)
+        console.print(step)
+
+    prepare_stack(read_settings(os.environ), os.environ, datetime.now(UTC), note)
+    if as_json:
+        emit({"done": done})
+
+
+def configure(
+    path: Annotated[Path, typer.Argument(help="In Astronomer's format.")] = PROJECT / "airflow_settings.yaml",
+    url: Annotated[str | None, typer.Option(help="Of an Airflow; without it that of the running stack.")] = None,
+    user: Annotated[str, typer.Option(help="Its login; the password is read from AIRFLOW_ADMIN_PASSWORD.")] = LOGIN,
+    as_json: JsonOption = False,
+) -> None:
+    """Apply the connections, pools and variables of airflow_settings.yaml to a running Airflow.
+
+    Example: `./ratchet configure --url http://localhost:8080`
+    """
+    from include.ratchet.stack.airflow_settings import apply_airflow_settings, read_airflow_settings
+    from include.ratchet.stack.client import AirflowClient
+    from include.ratchet.stack.layout import read_layout
+
+    wanted = read_airflow_settings(path, os.environ)
+    if url is None:
+        client = AirflowClient.of(read_layout(read_settings(os.environ).home))
+    else:
+        client = AirflowClient(url, user, os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""))
+    with client:
+        apply_airflow_settings(client, wanted)
+    if as_json:
+        emit({"applied": {kind: len(bodies) for kind, bodies in wanted.bodies.items()}, "left_out": wanted.left_out})
+        return
+    for line in wanted.left_out:
+        console.print(line)
+    console.print(", ".join(f"{len(bodies)} {kind}" for kind, bodies in wanted.bodies.items()) + " applied")

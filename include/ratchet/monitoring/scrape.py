@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+
 import httpx
 
 _TIMEOUT_S = 10.0
+_log = logging.getLogger(__name__)
 UP, SHED, REQUESTS = "service_up", "service_shed_total", "service_requests_total"
 _NAMES = {"ratchet_shed_total": SHED, "ratchet_requests_total": REQUESTS}
 
 
-def read_counters(url: str) -> dict[str, float]:
-    """Its counts since it started, over all models; only that it is down if it does not answer.
+def read_counters(url: str, key: str = "") -> dict[str, float]:
+    """Its counts since it started, over all models; only that it is down if it does not answer, and nothing if it
+    answers others only.
 
     Args:
         url: of the service, such as `http://127.0.0.1:8090`.
+        key: an API key of scope `metrics`, where the service asks for one.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        answer = httpx.get(f"{url}/metrics", timeout=_TIMEOUT_S)
+        answer = httpx.get(f"{url}/metrics", headers=headers, timeout=_TIMEOUT_S)
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            _log.warning("%s/metrics: %s; give RATCHET_SERVING_KEY a key of scope `metrics`", url, answer.text[:200])
+            return {}
         answer.raise_for_status()
     except httpx.HTTPError:
         return {UP: 0.0}

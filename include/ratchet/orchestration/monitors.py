@@ -68,7 +68,7 @@ def profile(model: str, batch: Json) -> Json:
     workspace, url = open_workspace(), os.environ.get("RATCHET_SERVING_URL")
     # What the service says now is of now: of no use to a look at the past.
     is_present = run_kind(get_current_context()["dag_run"]) in ("scheduled", "asset_triggered")
-    service = read_counters(url) if url and is_present else {}
+    service = read_counters(url, os.environ.get("RATCHET_SERVING_KEY", "")) if url and is_present else {}
     rows = {
         look["partition"]: monitor.profile(
             workspace, model, batch["segments"], look["partition"], datetime.fromisoformat(look["as_of"]), service

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +18,7 @@ from include.ratchet.errors import ServingError
 from include.ratchet.registry.database import api_keys, engine_of
 from include.ratchet.settings import Settings
 
-Scope = Literal["predict", "feedback", "admin"]
+Scope = Literal["predict", "feedback", "metrics", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "rk_"
 _READ_EVERY_S = 1.0
@@ -46,14 +46,23 @@ def add_key(name: str, scopes: Sequence[str], now: datetime, settings: Settings)
         message = f"scopes: found {', '.join(scopes) or 'none'}; expected some of {', '.join(SCOPES)}"
         raise ServingError(message)
     key = _PREFIX + secrets.token_urlsafe(32)
-    values = {"name": name, "digest": _digest(key), "scopes": list(scopes), "created_at": now}
     try:
         with engine_of(settings.database_url).begin() as connection:
-            connection.execute(api_keys.insert().values(values))
+            connection.execute(api_keys.insert().values(_row(name, key, scopes, now)))
     except IntegrityError:
         message = f"there is a key {name!r} already; take it back first (./ratchet key remove {name}), or name another"
         raise ServingError(message) from None
     return key
+
+
+def ensure_key(name: str, key: str, scopes: Sequence[Scope], now: datetime, settings: Settings) -> None:
+    """Make a key that was chosen elsewhere, in place of one of that name that was another."""
+    row = _row(name, key, scopes, now)
+    with engine_of(settings.database_url).begin() as connection:
+        of_name = api_keys.c.name == name
+        if connection.scalar(select(api_keys.c.digest).where(of_name)) != row["digest"]:
+            connection.execute(api_keys.delete().where(of_name))
+            connection.execute(api_keys.insert().values(row))
 
 
 def remove_key(name: str, settings: Settings) -> None:
@@ -119,6 +128,10 @@ class Keyring:
             if not self._is_failing:
                 _log.exception("API keys cannot be read; the last known ones go on, and it is tried again every second")
             self._is_failing = True
+
+
+def _row(name: str, key: str, scopes: Sequence[str], now: datetime) -> dict[str, Any]:
+    return {"name": name, "digest": _digest(key), "scopes": list(scopes), "created_at": now}
 
 
 def _digest(key: str) -> str:

@@ -63,7 +63,7 @@ def airflow(layout: Layout) -> tuple[Component, ...]:
     """Airflow's four processes."""
     health = f"{layout.airflow_url}/api/v2/monitor/health"
     return tuple(
-        Component(name, _module("airflow", *words), lambda part=part: _reports(health, part))  # type: ignore[misc]
+        Component(name, _module("airflow", *words), lambda part=part: reports_healthy(health, part))  # type: ignore[misc]
         for name, words, part in (
             ("api-server", ("api-server",), "metadatabase"),
             # Logs lie on this machine; the servers that hand them out elsewhere would listen on every address.
@@ -103,7 +103,8 @@ def _answers(url: str) -> bool:
     return _get(url) is not None
 
 
-def _reports(url: str, part: str) -> bool:
+def reports_healthy(url: str, part: str) -> bool:
+    """Whether Airflow's health page, at `url`, calls a part of it healthy."""
     import json
 
     content = _get(url)
