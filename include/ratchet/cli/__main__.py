@@ -20,7 +20,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for command in (
-    demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare, models.check, models.new, models.run,
+    demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare,
+    models.check, models.new, models.run,
     models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
     replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
 ):  # fmt: skip

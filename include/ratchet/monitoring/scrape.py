@@ -13,8 +13,9 @@ _NAMES = {"ratchet_shed_total": SHED, "ratchet_requests_total": REQUESTS}
 
 
 def read_counters(url: str, key: str = "") -> dict[str, float]:
-    """Its counts since it started, over all models; only that it is down if it does not answer, and nothing if it
-    answers others only.
+    """Its counts since it started, over all models.
+
+    Only that it is down if it does not answer, and nothing if it refuses the key.
 
     Args:
         url: of the service, such as `http://127.0.0.1:8090`.

@@ -107,8 +107,8 @@ def check_store(settings: Settings) -> None:
         blobs.remove(path)
     if won != 1:
         message = (
-            f"store: {won} of {_WRITERS} writers were told that they made the same object of {settings.store}; expected "
-            "one. Tables need conditional writes (If-None-Match); take a store, or a version of it, that keeps them"
+            f"store: {won} of {_WRITERS} writers were told that they made the same object of {settings.store}; "
+            "expected one. Tables need conditional writes (If-None-Match); take a store, or a version of it, that keeps them"
         )
         raise StackError(message)
 
