@@ -108,7 +108,8 @@ def check_store(settings: Settings) -> None:
     if won != 1:
         message = (
             f"store: {won} of {_WRITERS} writers were told that they made the same object of {settings.store}; "
-            "expected one. Tables need conditional writes (If-None-Match); take a store, or a version of it, that keeps them"
+            "expected one. Tables need conditional writes (If-None-Match); take a store that keeps them, see "
+            "docs/object-storage.md"
         )
         raise StackError(message)
 
