@@ -11,6 +11,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 # Not the engine itself: a task sees its code as it is now, without a restart.
 LIBRARIES = (
@@ -35,11 +36,16 @@ def preload(argv: Sequence[str] | None = None, libraries: Sequence[str] = LIBRAR
         return False
     for name in ("great_expectations", "py4j", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Some take Spark along where it is installed, which costs seconds, and ends a process that has no main module yet.
+    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: not to be imported
+    modules.setdefault("pyspark", None)
     for library in libraries:
         try:
             importlib.import_module(library)
         except ImportError as error:  # a task that needs it will say so; the others go on
             logging.getLogger(__name__).warning("cannot preload %s: %s", library, error)
+    if modules["pyspark"] is None:
+        del modules["pyspark"]
     # What is loaded now lives as long as the process; collecting it again and again would only copy its pages.
     gc.freeze()
     return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from airflow.sdk import RetryAction
 from sqlalchemy.exc import OperationalError
@@ -38,3 +40,12 @@ def test_only_parents_of_tasks_preload():
     assert not preload(["airflow", "api-server"], loaded)
     assert not preload(["airflow", "dag-processor"], loaded)
     assert not preload(["pytest"], loaded)
+
+
+def test_spark_is_not_taken_along_and_can_be_imported_afterwards(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "pyspark", raising=False)
+    (tmp_path / "takes_spark.py").write_text("try:\n    import pyspark\nexcept ImportError:\n    pyspark = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert preload(["airflow", "scheduler"], ["takes_spark"])
+    assert sys.modules["takes_spark"].pyspark is None
+    assert "pyspark" not in sys.modules
