@@ -5,11 +5,15 @@ ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS environment
 COPY requirements.txt .
 # Behind a proxy with a certificate of its own: docker build --secret id=ca,src=FILE
-RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
-    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca SSL_CERT_FILE=/run/secrets/ca; fi \
     && python3.11 -m venv /opt/venv \
-    && /opt/venv/bin/pip install --disable-pip-version-check --require-hashes -r requirements.txt \
-    && /opt/venv/bin/pip uninstall --yes --quiet pip setuptools \
+    # The locked uv installs the rest, as the launcher does it.
+    && awk '/^[^ #]/ {is_uv = /^uv==/} is_uv && !/^ *#/' requirements.txt > uv.txt \
+    && /opt/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r uv.txt \
+    && UV_LINK_MODE=copy /opt/venv/bin/uv pip install --quiet --python /opt/venv/bin/python --require-hashes \
+        -r requirements.txt \
+    && /opt/venv/bin/pip uninstall --yes --quiet uv pip setuptools \
     && find /opt/venv -type d -name tests -prune -exec rm -r {} +
 
 FROM ${PYTHON_IMAGE}

@@ -23,9 +23,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from include.ratchet.data.connections import EnvironmentConnections
+from include.ratchet.data.connections import EnvironmentConnections, find_settings
 from include.ratchet.pipeline.workspace import Workspace
-from include.ratchet.settings import Settings, read_settings
+from include.ratchet.settings import Settings
 from include.ratchet.stack.control import read_status
 from include.ratchet.stack.layout import read_layout
 
@@ -38,9 +38,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def settings() -> Settings:
     """Where things are: with the stack's databases while it runs, with files of this folder otherwise."""
-    own = read_settings(os.environ)
+    own = find_settings(os.environ)
     if "RATCHET_DATABASE_URL" not in os.environ and read_status(own.home, with_memory=False).status == "healthy":
-        return read_settings(read_layout(own.home).environment(os.environ))
+        return find_settings(read_layout(own.home).environment(os.environ))
     return own
 
 

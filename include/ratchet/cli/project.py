@@ -21,21 +21,26 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "ruff format": (str(_BIN / "ruff"), "format", "--check", "."),
     "mypy": (str(_BIN / "mypy"), "include", "plugins"),
     "import-linter": (str(_BIN / "lint-imports"),),
-    "pytest": (sys.executable, "-m", "pytest", "-m", "not system"),
+    "pytest": (sys.executable, "-m", "pytest", "-m", "not system and not stack"),
     "system": (sys.executable, "-m", "pytest", "-m", "system", "tests/system"),
+    "stack": (sys.executable, "-m", "pytest", "-m", "stack", "tests/stack"),
 }
 
 
 def run_checks(
     only: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(CHECKS)}.")] = None,
     fast: Annotated[bool, typer.Option(help="Leave out the system test, which starts a whole stack.")] = False,
+    stack: Annotated[bool, typer.Option(help="Only what a team runs: Docker Compose, Celery, faults.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run every check: style, types, import rules, tests, and the system test on a real stack.
 
+    What a team runs is tested by `--stack` alone: it needs root, Docker and half an hour.
+
     Example: `./ratchet test --fast`
     """
-    chosen = [name for name in CHECKS if (not only or name in only) and not (fast and name == "system")]
+    left_out = {"stack", *(["system"] if fast else [])}
+    chosen = ["stack"] if stack else [name for name in CHECKS if (name in only if only else name not in left_out)]
     unknown = set(only or ()) - set(CHECKS)
     if unknown:
         message = f"found {', '.join(sorted(unknown))}; expected some of {', '.join(CHECKS)}"

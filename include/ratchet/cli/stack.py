@@ -119,7 +119,7 @@ def secrets(
 def prepare(as_json: JsonOption = False) -> None:
     """Bring schemas, rights, the bucket and the first user up to date, before the parts of a stack start.
 
-    Example: `docker compose run --rm prepare`
+    Example: `./ratchet prepare`
     """
     from include.ratchet.stack.prepare import prepare as prepare_stack
 

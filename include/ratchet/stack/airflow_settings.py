@@ -151,13 +151,13 @@ def _validate(path: Path, kind: str, raw: Any) -> dict[str, Any]:
 
 def _missing(value: Any, environ: Mapping[str, str]) -> Iterator[str]:
     for found in _NAME.finditer(json.dumps(value, default=str)):
-        if found[2] is None and found[1] not in environ:
+        if found[2] is None and not environ.get(found[1]):
             yield found[1]
 
 
 def _fill(value: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return _NAME.sub(lambda found: environ.get(found[1], found[2] or ""), value)
+        return _NAME.sub(lambda found: environ.get(found[1]) or found[2] or "", value)
     if isinstance(value, dict):
         return {key: _fill(one, environ) for key, one in value.items()}
     return [_fill(one, environ) for one in value] if isinstance(value, list) else value
