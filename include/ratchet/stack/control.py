@@ -16,6 +16,9 @@ from pathlib import Path
 import psutil
 
 from include.ratchet.errors import StackError
+from include.ratchet.settings import PROJECT
+from include.ratchet.stack.airflow_settings import apply_airflow_settings, read_airflow_settings
+from include.ratchet.stack.client import AirflowClient
 from include.ratchet.stack.layout import Layout, open_layout, read_layout
 from include.ratchet.stack.supervisor import Supervisor, state_path, sweep
 
@@ -58,7 +61,24 @@ def run_stack(home: Path, environ: Mapping[str, str], ports: Mapping[str, int], 
         StackError: a port is taken or a part does not start.
     """
     layout = open_layout(home, ports)
-    Supervisor(layout, environ, say).run(lambda: on_healthy(layout))
+
+    def greet() -> None:
+        _configure(layout, environ, say)
+        on_healthy(layout)
+
+    Supervisor(layout, environ, say).run(greet)
+
+
+def _configure(layout: Layout, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Apply the project's `airflow_settings.yaml`; one that cannot be applied stops nothing else."""
+    try:
+        wanted = read_airflow_settings(PROJECT / "airflow_settings.yaml", environ)
+        for line in wanted.left_out:
+            say(line)
+        with AirflowClient.of(layout) as client:
+            apply_airflow_settings(client, wanted)
+    except StackError as error:
+        say(f"the settings were not applied: {error}")
 
 
 def start_stack(home: Path, environ: Mapping[str, str], ports: Mapping[str, int], say: Callable[[str], None],

@@ -65,7 +65,10 @@ def prepare(settings: Settings, environ: Mapping[str, str], now: datetime, say: 
 
 def grant_serving(settings: Settings) -> bool:
     """Give the prediction service's own role what it needs and no more; False where there is no such role."""
-    with engine_of(settings.database_url).begin() as connection:
+    engine = engine_of(settings.database_url)
+    if engine.dialect.name != "postgresql":
+        return False
+    with engine.begin() as connection:
         asked = text("SELECT 1 FROM pg_roles WHERE rolname = :role")
         if connection.execute(asked, {"role": SERVING_ROLE}).first() is None:
             return False

@@ -89,9 +89,10 @@ def test_counters_are_read_from_the_service_itself():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200)
+            is_known = self.headers["Authorization"] == "Bearer rk_metrics"
+            self.send_response(200 if is_known else 401)
             self.end_headers()
-            self.wfile.write(metrics.render())
+            self.wfile.write(metrics.render() if is_known else b"no key")
 
         def log_message(self, *words):
             pass
@@ -100,7 +101,9 @@ def test_counters_are_read_from_the_service_itself():
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
-    found = read_counters(url)
+    found = read_counters(url, "rk_metrics")
+    # A service that does not know the key is not down.
+    assert read_counters(url) == {}
     server.shutdown()
     server.server_close()
     thread.join()
