@@ -20,6 +20,7 @@ from airflow.sdk import AssetOrTimeSchedule, CronDataIntervalTimetable, chain, d
 from include.ratchet.orchestration import fleets, steps
 from include.ratchet.orchestration.assets import TRAIN, champion_asset, dag_id, retraining_asset, tags
 from include.ratchet.orchestration.callbacks import deadline
+from include.ratchet.orchestration.containers import in_own_pod
 from include.ratchet.orchestration.forms import training_form
 from include.ratchet.orchestration.links import CAUSE, DOCS, MODEL, VERSION_LINKS
 from include.ratchet.orchestration.specs import defaults, first_day, models_to_build
@@ -30,6 +31,7 @@ from include.ratchet.spec import NIGHTLY, ModelSpec
 def build(spec: ModelSpec) -> None:
     """One model's training."""
     wanted = retraining_asset(spec.name)
+    own_pod = in_own_pod(spec)
     nightly = CronDataIntervalTimetable(spec.schedule.train or NIGHTLY, timezone=spec.timezone)
 
     @dag(
@@ -52,11 +54,12 @@ def build(spec: ModelSpec) -> None:
 
         @task_group
         def search(request):
-            step(steps.run_trials).partial(request=request).expand(batch=step(steps.plan_trials)(request))
+            batches = step(steps.plan_trials, **own_pod)(request)
+            step(steps.run_trials, **own_pod).partial(request=request).expand(batch=batches)
 
         @task_group
         def judge(request):
-            measured = step(steps.fit)(request) >> step(steps.evaluate)(request)
+            measured = step(steps.fit, **own_pod)(request) >> step(steps.evaluate)(request)
             registered = measured >> step(steps.register, links=VERSION_LINKS)(request)
             registered >> step(steps.decide, links=VERSION_LINKS)(request)
 
@@ -65,20 +68,20 @@ def build(spec: ModelSpec) -> None:
         if spec.segments is None:
             chain(*whole, *promotion(spec, steps.promote, request))
         elif spec.waits_for_all:
-            chain(*whole, segments(request, "none_failed"), *promotion(spec, fleets.promote_segments, request))
+            chain(*whole, segments(request, "none_failed", own_pod), *promotion(spec, fleets.promote_segments, request))
         else:  # a pooled model that is refused keeps no segment back
             pooled = promotion(spec, steps.promote, request) if spec.has_whole else []
             announce = step(fleets.announce_segments, outlets=[champion_asset(spec.name)])
-            chain(*whole, *pooled, segments(request, "all_done"), announce(request))
+            chain(*whole, *pooled, segments(request, "all_done", own_pod), announce(request))
 
     train()
 
 
 @task_group
-def segments(request, rule):
+def segments(request, rule, own_pod):
     """A model for each segment, in batches of many."""
     batches = step(fleets.plan_segments, trigger_rule=rule)(request)
-    trained = step(fleets.train_segments).partial(request=request).expand(batch=batches)
+    trained = step(fleets.train_segments, **own_pod).partial(request=request).expand(batch=batches)
     trained >> step(fleets.report_segments, trigger_rule=rule)(request)
 
 

@@ -5,11 +5,13 @@ RatchetError
 ├── ModelNotFoundError(LookupError)  no such model, with the near name
 ├── SourceError(OSError)             a source could not be read
 │   └── PartitionUnavailableError    the source has nothing (yet) for that partition
+├── StoreError(OSError)              the object store refuses, or is away for too long
 ├── SchemaChangedError(ValueError)   a column was lost or changed its type
 ├── QuarantineLimitError(ValueError) too large a share of rows broke a row-level rule
 ├── CommitConflictError(OSError)     other writers kept winning the table; worth another try
 ├── ValidationFailedError(ValueError) an expectation of severity `fail` did not hold
 ├── RowCountError(ValueError)        a join lost or multiplied rows
+├── BackendUnavailableError(ImportError) features are to be computed by an engine that is not there
 ├── LeakageError(ValueError)         a feature used what was not yet known
 ├── TooFewRowsError(ValueError)      not enough labelled rows to train or judge
 ├── SearchError(RuntimeError)        no trial succeeded
@@ -58,6 +60,10 @@ class PartitionUnavailableError(SourceError):
     """A source has nothing for the partition that it was asked for."""
 
 
+class StoreError(RatchetError, OSError):
+    """The object store refuses, has no such bucket, or does not answer for too long."""
+
+
 class SchemaChangedError(RatchetError, ValueError):
     """A source lost a column or changed a column's type."""
 
@@ -76,6 +82,10 @@ class ValidationFailedError(RatchetError, ValueError):
 
 class RowCountError(RatchetError, ValueError):
     """A join lost or multiplied rows."""
+
+
+class BackendUnavailableError(RatchetError, ImportError):
+    """A model's features are to be computed by an engine that is not there."""
 
 
 class LeakageError(RatchetError, ValueError):
@@ -152,6 +162,14 @@ class WarmUpError(ServingError):
 
 class OverloadError(ServingError):
     """More predictions wait than the service will hold."""
+
+
+class OutOfMemoryError(RatchetError, MemoryError):
+    """A fit took more memory than the spec gives its container."""
+
+
+class ContainerError(RatchetError, OSError):
+    """A container could not be started, or was ended from outside; worth another try."""
 
 
 class StackError(RatchetError, RuntimeError):

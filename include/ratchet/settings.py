@@ -21,9 +21,11 @@ class Settings:
         mlflow_url: MLflow's tracking and registry URL.
         mlflow_login: name and password of a server that asks for them, as MLflow's own client reads them.
         airflow_url: base URL of Airflow's UI and REST API, for links.
-        storage_options: credentials and endpoint of an object store, in delta-rs' words.
+        storage_options: credentials and endpoint of an object store, in delta-rs' words: `AWS_*` variables, under what
+            the connection of `RATCHET_STORE_CONNECTION` says (`data.connections.find_settings`).
         duckdb_memory: memory that one feature query may hold before it spills, as DuckDB writes it.
         duckdb_threads: threads of one feature query.
+        spark_master: where Spark runs, for the models whose `training.backend` it is.
         online_url: Redis for the online histories (`redis://host:6379/0`); empty: the database holds them.
     """
 
@@ -33,15 +35,19 @@ class Settings:
     database_url: str
     mlflow_url: str
     airflow_url: str
-    storage_options: Mapping[str, str] = field(default_factory=dict)
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)
     duckdb_memory: str = "2GB"
     duckdb_threads: int = 2
+    spark_master: str = "local[*]"
     online_url: str = field(default="", repr=False)
     mlflow_login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 def read_settings(environ: Mapping[str, str], project: Path = PROJECT) -> Settings:
-    """Settings from `RATCHET_*` variables, with the embedded stack's places as defaults."""
+    """Settings from `RATCHET_*` variables, with the embedded stack's places as defaults.
+
+    Whoever opens the store takes `data.connections.find_settings`, which looks its connection up besides.
+    """
     home = Path(environ.get("RATCHET_HOME", project / ".ratchet"))
     storage = {k: v for k, v in environ.items() if k.startswith("AWS_")}
     name = environ.get("MLFLOW_TRACKING_USERNAME")
@@ -55,6 +61,7 @@ def read_settings(environ: Mapping[str, str], project: Path = PROJECT) -> Settin
         storage_options=storage,
         duckdb_memory=environ.get("RATCHET_DUCKDB_MEMORY", "2GB"),
         duckdb_threads=int(environ.get("RATCHET_DUCKDB_THREADS", "2")),
+        spark_master=environ.get("RATCHET_SPARK_MASTER", "local[*]"),
         online_url=environ.get("RATCHET_ONLINE_URL", ""),
         mlflow_login=(name, environ.get("MLFLOW_TRACKING_PASSWORD", "")) if name else None,
     )

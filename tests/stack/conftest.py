@@ -111,7 +111,14 @@ def wait_for(is_so: Callable[[], bool], timeout_s: float, explain: Callable[[], 
 
 
 @pytest.fixture(scope="session")
-def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+def images() -> Iterator[dict[str, str]]:
+    """A running engine, and the Compose file's images in it."""
+    with engine():
+        yield find_images()
+
+
+@pytest.fixture(scope="session")
+def compose(images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     folder = tmp_path_factory.mktemp("compose")
     models, secrets = folder / "models", folder / ".env"
     models.mkdir()
@@ -119,27 +126,25 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     write_secrets(secrets)
     made = dict(line.split("=", 1) for line in secrets.read_text().splitlines())
     ports = {name: free_port() for name in ("AIRFLOW", "MLFLOW", "SERVING")}
-    with engine():
-        images = find_images()
-        files = [PROJECT / "docker-compose.yaml", Path(__file__).with_name("models.yaml")]
-        if "standin" in images["STORE_IMAGE"]:
-            files.append(STANDINS / "store.yaml")
-        published = {f"{name}_PORT": f"127.0.0.1:{port}" for name, port in ports.items()}
-        url = f"http://127.0.0.1:{ports['AIRFLOW']}"
-        environ = {
-            **made,
-            **images,
-            **published,
-            "AIRFLOW_URL": url,
-            "TEST_MODELS": str(models),
-            "WORKER_CONCURRENCY": "2",
-        }
-        with AirflowClient(url, "admin", made["AIRFLOW_ADMIN_PASSWORD"]) as client:
-            stack = Compose(files, environ, made, client)
-            try:
-                stack("up", "--detach", "--no-build", "--scale", "worker=2")
-                stack.wait_healthy()
-                yield stack
-            finally:
-                with suppress(AssertionError, subprocess.TimeoutExpired):
-                    stack("down", "--volumes", "--timeout", "20")
+    files = [PROJECT / "docker-compose.yaml", Path(__file__).with_name("models.yaml")]
+    if "standin" in images["STORE_IMAGE"]:
+        files.append(STANDINS / "store.yaml")
+    published = {f"{name}_PORT": f"127.0.0.1:{port}" for name, port in ports.items()}
+    url = f"http://127.0.0.1:{ports['AIRFLOW']}"
+    environ = {
+        **made,
+        **images,
+        **published,
+        "AIRFLOW_URL": url,
+        "TEST_MODELS": str(models),
+        "WORKER_CONCURRENCY": "2",
+    }
+    with AirflowClient(url, "admin", made["AIRFLOW_ADMIN_PASSWORD"]) as client:
+        stack = Compose(files, environ, made, client)
+        try:
+            stack("up", "--detach", "--no-build", "--scale", "worker=2")
+            stack.wait_healthy()
+            yield stack
+        finally:
+            with suppress(AssertionError, subprocess.TimeoutExpired):
+                stack("down", "--volumes", "--timeout", "20")

@@ -21,6 +21,7 @@ import pytest
 
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.records import RecordTable
+from include.ratchet.data.store import open_client
 from include.ratchet.pipeline.local import run_model
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.workspace import Workspace
@@ -34,6 +35,7 @@ from include.ratchet.stack import components, postgres
 from include.ratchet.stack.components import Component
 from include.ratchet.stack.layout import open_layout
 from tests.include.ratchet.serving.conftest import AS_OF, KEY, MODEL, make_rows, set_route
+from tests.object_store import open_store
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("default")]
@@ -128,33 +130,6 @@ def run(component: Component, environ: dict[str, str], log: Path) -> Iterator[No
 
 
 @contextmanager
-def bucket(log: Path) -> Iterator[dict[str, str]]:
-    """A bucket `ratchet` of an S3 server, in delta-rs' words. Its own process: delta-rs waits with the GIL held."""
-    from botocore.exceptions import BotoCoreError
-
-    from include.ratchet.data.sources.objects import open_client
-
-    port = free_port()
-    options = {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true",
-    }  # fmt: skip
-    client = open_client(options)
-
-    def is_made() -> bool:
-        with suppress(BotoCoreError):
-            client.create_bucket(Bucket="ratchet")
-            return True
-        return False
-
-    command = (sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port))
-    with run(Component("moto", command, is_made), dict(os.environ), log):
-        wait_for(is_made, 60)
-        client.close()
-        yield options
-
-
-@contextmanager
 def webhook(heard: list[dict[str, Any]]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -177,7 +152,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     folder, heard = tmp_path_factory.mktemp("installation"), []
     layout = open_layout(folder / "home")
     with ExitStack() as parts:
-        options = parts.enter_context(bucket(folder / "moto.log"))
+        options = parts.enter_context(open_store(folder / "store", "ratchet")).options
         places = {"RATCHET_MODELS_DIR": str(folder / "models"), "RATCHET_STORE": "s3://ratchet/store", **options}
         environ = layout.environment({"PATH": os.environ["PATH"], **places})
         postgres.initialise(layout)
@@ -276,8 +251,6 @@ def test_change_of_champion_is_followed(process, installation):
 
 
 def test_version_that_cannot_serve_is_said_and_kept_while_the_old_one_goes_on(process, installation):
-    from include.ratchet.data.sources.objects import open_client
-
     settings = installation.workspace.settings
     set_route(settings, None, champion=99)
     wait_for(lambda: bool(installation.heard))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
+from include.ratchet.data.store import insist, open_client
 from include.ratchet.settings import Settings
+
+_PART_BYTES = 64 * 2**20
+"""Larger objects go up in parts of this size, several at once."""
+_WRITER = "writer"
+_Result = TypeVar("_Result")
 
 
 class Blobs(Protocol):
@@ -41,7 +49,7 @@ class Blobs(Protocol):
 def open_blobs(settings: Settings) -> Blobs:
     """The store of an installation."""
     if settings.store.startswith("s3://"):
-        return BucketBlobs(settings.store, dict(settings.storage_options))
+        return BucketBlobs(settings.store, settings.storage_options)
     return FolderBlobs(Path(settings.store))
 
 
@@ -130,40 +138,59 @@ class FolderBlobs:
 
 
 class BucketBlobs:
-    """Objects below a prefix of a bucket."""
+    """Objects below a prefix of a bucket.
 
-    def __init__(self, root: str, options: dict[str, str]) -> None:
-        from include.ratchet.data.sources.objects import open_client
+    Raises:
+        StoreError: of every method: the store refuses, or was away for longer than `store.PATIENCE_S`.
+    """
 
+    def __init__(self, root: str, options: Mapping[str, str]) -> None:
         self._bucket, _, self._prefix = root.removeprefix("s3://").partition("/")
         self._client: Any = open_client(options)
 
     def get(self, path: str) -> bytes | None:
         """An object's content, None if there is none."""
-        try:
-            return bytes(self._client.get_object(Bucket=self._bucket, Key=self._key(path))["Body"].read())
-        except self._client.exceptions.NoSuchKey:
-            return None
+
+        def attempt() -> bytes | None:
+            try:
+                return bytes(self._client.get_object(Bucket=self._bucket, Key=self._key(path))["Body"].read())
+            except self._client.exceptions.NoSuchKey:
+                return None
+
+        return self._insist(attempt, path)
 
     def put(self, path: str, content: bytes) -> None:
-        """An object becomes visible when it is whole."""
-        self._client.put_object(Bucket=self._bucket, Key=self._key(path), Body=content)
+        """An object becomes visible when it is whole; a large one goes up in parts."""
+        from boto3.s3.transfer import TransferConfig
+
+        place = {"Bucket": self._bucket, "Key": self._key(path)}
+        if len(content) < _PART_BYTES:
+            self._insist(lambda: self._client.put_object(**place, Body=content), path)
+            return
+        parts = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
+        self._insist(lambda: self._client.upload_fileobj(io.BytesIO(content), **place, Config=parts), path)
 
     def put_new(self, path: str, content: bytes) -> bool:
-        """A conditional put: it fails if the key is taken, or being taken at the same time."""
-        from botocore.exceptions import ClientError
+        """A conditional put, of one part whatever its size: it fails if the key is taken, or being taken just now."""
+        name = secrets.token_hex(8)
 
-        try:
-            self._client.put_object(Bucket=self._bucket, Key=self._key(path), Body=content, IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}:
-                return False
-            raise
-        return True
+        def attempt() -> bool:
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=self._key(path), Body=content, IfNoneMatch="*", Metadata={_WRITER: name}
+                )
+            except self._client.exceptions.ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 412:
+                    raise
+                # The one who took it may be this writer, whose first try got no answer.
+                return self._writer_of(path) == name
+            return True
+
+        return self._insist(attempt, path)
 
     def remove(self, path: str) -> None:
         """Delete the object."""
-        self._client.delete_object(Bucket=self._bucket, Key=self._key(path))
+        self._insist(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(path)), path)
 
     def names(self, folder: str) -> list[str]:
         """The next part of every key below a prefix."""
@@ -171,13 +198,27 @@ class BucketBlobs:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, Delimiter="/"
         )
-        found = [one for page in pages for one in (*page.get("Contents", ()), *page.get("CommonPrefixes", ()))]
+        listed = self._insist(lambda: list(pages), folder)
+        found = [one for page in listed for one in (*page.get("Contents", ()), *page.get("CommonPrefixes", ()))]
         keys = (one.get("Key") or one["Prefix"] for one in found)
         return sorted(key.removeprefix(prefix).rstrip("/") for key in keys)
 
     def address(self, path: str) -> str:
         """The object's `s3://` address."""
         return f"s3://{self._bucket}/{self._key(path)}"
+
+    def _writer_of(self, path: str) -> str | None:
+        """Who made the object; None if it is gone again, or was not made by `put_new`."""
+        try:
+            found = self._client.head_object(Bucket=self._bucket, Key=self._key(path))
+        except self._client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise
+            return None
+        return cast("str | None", found["Metadata"].get(_WRITER))
+
+    def _insist(self, attempt: Callable[[], _Result], path: str) -> _Result:
+        return insist(attempt, self.address(path), self._client.meta.endpoint_url)
 
     def _key(self, path: str) -> str:
         return f"{self._prefix}/{path}" if self._prefix else path

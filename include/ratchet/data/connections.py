@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from include.ratchet.errors import SourceError
+from include.ratchet.errors import SourceError, StoreError
+from include.ratchet.settings import Settings, read_settings
 
+STORE_CONNECTION = "RATCHET_STORE_CONNECTION"
+"""The variable that names the connection whose keys and endpoint are the store's."""
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _DRIVERS = {"postgres": "postgresql+psycopg2", "postgresql": "postgresql+psycopg2", "mysql": "mysql+mysqldb"}
 
 
@@ -108,6 +112,36 @@ class EnvironmentConnections:
             message = f"no connection {connection_id!r}; set {variable} to a URI or to JSON, as Airflow reads it"
             raise SourceError(message)
         return parse_connection(self.environ[variable], variable)
+
+
+def find_settings(environ: Mapping[str, str], connections: Connections | None = None) -> Settings:
+    """Settings whose store has the endpoint and the keys of its connection, if one is named; it is looked up anew.
+
+    Args:
+        environ: see `read_settings`; `AWS_*` variables say what the connection leaves open.
+        connections: who knows it; without, `AIRFLOW_CONN_<ID>` of the environment.
+
+    Raises:
+        StoreError: the connection is not defined, or is none of an object store.
+    """
+    settings, named = read_settings(environ), environ.get(STORE_CONNECTION)
+    if not named:
+        return settings
+    try:
+        info = (connections or EnvironmentConnections(environ)).get(named)
+    except SourceError as error:
+        message = f"{STORE_CONNECTION}: {error}"
+        raise StoreError(message) from error
+    if info.kind not in ("aws", "s3"):
+        message = (
+            f"{STORE_CONNECTION}: connection {named!r} is of type {info.kind!r}; expected aws, with the access key as "
+            "login, the secret key as password, and endpoint_url and region_name in its extra"
+        )
+        raise StoreError(message)
+    given = info.storage_options()
+    # Keys belong together: a token of the environment's keys is none of the connection's.
+    kept = {k: v for k, v in settings.storage_options.items() if not (info.login and k in _CREDENTIALS)}
+    return replace(settings, storage_options={**kept, **given})
 
 
 def parse_connection(text: str, where: str) -> ConnectionInfo:

@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from include.ratchet.errors import CommitConflictError
+from include.ratchet.data.store import delta_options, explain_failure
+from include.ratchet.errors import CommitConflictError, RatchetError
 from include.ratchet.settings import Settings
 
 PARTITION_COLUMN = "_partition"
 """The technical column of every landed row: the key of its partition."""
 _ATTEMPTS = 40
+_FAILURES = 5
+"""How often a cycle of reads and a commit may be cut off; each time the store is given `store.PATIENCE_S`."""
 _FOREVER = "interval 36500 days"
 _CONFIGURATION = {
     # By default a table forgets its versions after a month; a model must be reproducible for as long as it is known.
@@ -32,7 +35,7 @@ class Table:
     def __init__(self, settings: Settings, model_name: str, table: str) -> None:
         self.location = f"{settings.store}/tables/{model_name}/{table}"
         self.name = f"{model_name}.{table}"
-        self._options = dict(settings.storage_options)
+        self._options = delta_options(settings.storage_options) if settings.store.startswith("s3://") else {}
 
     def version(self) -> int | None:
         """The newest version, None before the first landing."""
@@ -40,7 +43,11 @@ class Table:
         return None if delta is None else int(delta.version())
 
     def open(self, version: int | None = None) -> Any | None:
-        """The `DeltaTable`, at its newest or at one version; None before the first landing."""
+        """The `DeltaTable`, at its newest or at one version; None before the first landing.
+
+        Raises:
+            StoreError: the bucket cannot be read.
+        """
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
@@ -48,6 +55,10 @@ class Table:
             return DeltaTable(self.location, version=version, storage_options=self._options or None)
         except TableNotFoundError:
             return None
+        except OSError as error:
+            if not self._options:
+                raise
+            raise explain_failure(error, self.location, self._options.get("AWS_ENDPOINT_URL", "")) from error
 
     def schema(self, version: int | None = None) -> pa.Schema | None:
         """Column names and Arrow types, without the technical column; None before the first landing."""
@@ -189,13 +200,17 @@ def split_partitions(rows: pa.Table) -> dict[str, pa.Table]:
 
 
 def retry_commits(attempt: Callable[[], _Result], name: str, *, attempts: int = _ATTEMPTS) -> _Result:
-    """Run a read-merge-commit cycle again for as long as other writers win.
+    """Run a read-merge-commit cycle again for as long as other writers win, or the store loses its thread.
+
+    Whoever got no answer to a commit does not know whether it was made: the cycle must read that from the table.
 
     Raises:
         CommitConflictError: they kept winning.
+        StoreError: the store went away again and again, or for too long.
     """
     from deltalake.exceptions import CommitFailedError, DeltaError
 
+    failures = 0
     for tried in range(attempts):
         try:
             return attempt()
@@ -205,6 +220,12 @@ def retry_commits(attempt: Callable[[], _Result], name: str, *, attempts: int = 
             # Two writers that create the table at once: the slower one learns that it exists now.
             if "already exists" not in str(error):
                 raise
+        except OSError as error:
+            if isinstance(error, RatchetError) or "S3" not in str(error):
+                raise
+            failures += 1
+            if failures > _FAILURES:
+                raise explain_failure(error, name) from error
         time.sleep(random.uniform(0, min(2.0, 0.02 * 2**tried)))  # noqa: S311
     message = f"{name}: other writers won {attempts} commits in a row; run it again when they are done"
     raise CommitConflictError(message)

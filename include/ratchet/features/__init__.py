@@ -28,6 +28,7 @@ from include.ratchet.features.frames import (
     feature_query,
     scoring_rows,
     training_rows,
+    write_training_rows,
 )
 from include.ratchet.features.inputs import Inputs
 from include.ratchet.features.leakage import LeakageReport, check_leakage
@@ -61,4 +62,5 @@ __all__ = [
     "rolling",
     "scoring_rows",
     "training_rows",
+    "write_training_rows",
 ]

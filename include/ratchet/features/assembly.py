@@ -39,7 +39,7 @@ class Assembly:
         self._entities = engine.open_slot(_GIVEN, definition.entities.schema().to_pyarrow())
         self._frame = engine.open_slot(FRAME, definition.wide.schema().to_pyarrow())
         self._joins = joins
-        self._statement = engine.prepare("features", definition.computed_sql, definition.computed.schema().to_pyarrow())
+        self._statement = engine.prepare("features", definition.computed_sql)
         self._asks_engine = definition.probe_columns is None or any(is_in_engine(ready) for _, ready in self._joins)
 
     def assemble(self, entities: pa.Table, leading: Iterable[str]) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from include.ratchet.errors import SchemaChangedError
-from include.ratchet.features.inputs import Inputs, Source
+from include.ratchet.features.inputs import Bucket, Inputs, Source
 from include.ratchet.features.schema import column_types, source_name
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
@@ -93,13 +93,7 @@ class Engine:
             return
         relation = self._relation(f"{view}_input", source)
         found = dict(zip(relation.columns, map(str, relation.types), strict=True))
-        lost = [column for column in types if column not in found]
-        if lost:
-            message = (
-                f"{view}: found columns {', '.join(found)}; expected {', '.join(lost)} too, as model.yaml declares. "
-                "Land the table again, or take the columns out of the spec."
-            )
-            raise SchemaChangedError(message)
+        require_columns(view, found, types)
         columns = ", ".join(
             f"{convert(quote(column), found[column], kind)} AS {quote(column)}" for column, kind in types.items()
         )
@@ -108,6 +102,7 @@ class Engine:
         self.connection.execute(f"CREATE OR REPLACE {kind} {view} AS SELECT {columns} FROM {view}_input")  # noqa: S608
 
     def _relation(self, name: str, source: Source) -> duckdb.DuckDBPyRelation:
+        source = source.dataset() if isinstance(source, Bucket) else source
         if isinstance(source, pa.Table | pads.Dataset):
             self.connection.register(name, source)
         else:
@@ -124,10 +119,11 @@ class Engine:
         self.connection.register(name, slot)
         return slot
 
-    def prepare(self, name: str, query: str, schema: pa.Schema) -> Statement:
-        """Plan a query once."""
+    def prepare(self, name: str, query: str) -> Statement:
+        """Plan a query once, over slots that are still empty."""
         self.connection.execute(f"PREPARE {name} AS {query}")
-        return Statement(f"EXECUTE {name}", schema)
+        # DuckDB's own types: of seconds since 1970 Ibis says that they are whole, and DuckDB gives their fraction.
+        return Statement(f"EXECUTE {name}", self.fetch(f"EXECUTE {name}").schema)
 
     def run(self, statement: Statement, *, few: bool) -> pa.Table:
         """The result of a prepared query; `few` rows are fetched one by one, which is faster for them by far."""
@@ -155,6 +151,21 @@ class Engine:
     def fetch(self, query: str) -> pa.Table:
         """A query's result as Arrow."""
         return self.connection.sql(query).to_arrow_table()
+
+
+def require_columns(view: str, found: Collection[str], expected: Iterable[str]) -> None:
+    """Stop if a table has lost columns.
+
+    Raises:
+        SchemaChangedError: naming them.
+    """
+    lost = [column for column in expected if column not in found]
+    if lost:
+        message = (
+            f"{view}: found columns {', '.join(found)}; expected {', '.join(lost)} too, as model.yaml declares. "
+            "Land the table again, or take the columns out of the spec."
+        )
+        raise SchemaChangedError(message)
 
 
 def quote(name: str) -> str:

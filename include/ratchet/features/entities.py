@@ -21,7 +21,6 @@ from include.ratchet.features.schema import (
     interval,
     known_columns,
     source_table,
-    time_order,
 )
 from include.ratchet.spec import Model
 
@@ -30,7 +29,7 @@ _NAIVE = pa.timestamp("us")
 
 
 def labelled_rows(model: Model, as_of: datetime, window_start: datetime | None) -> ir.Table:
-    """The rows of a window whose label became available before `as_of`, by event time and keys."""
+    """The rows of a window whose label became available before `as_of`, in no order."""
     spec = model.spec
     table = source_table(model, model.name)
     event, label, available = table[spec.event_time], table[spec.label.column], table[AVAILABLE]
@@ -38,9 +37,8 @@ def labelled_rows(model: Model, as_of: datetime, window_start: datetime | None) 
     if window_start is not None:
         chosen.append(event >= instant(window_start))
     prediction = event - interval(spec.prediction_lead)
-    rows = table.filter(chosen).order_by(time_order(model, model.name))
-    known = known_columns(model)
-    return rows.select(*known, spec.label.column, **{LABEL_AVAILABLE: available, PREDICTION: prediction})
+    times = {LABEL_AVAILABLE: available, PREDICTION: prediction}
+    return table.filter(chosen).select(*known_columns(model), spec.label.column, **times)
 
 
 def number_rows(rows: pa.Table) -> pa.Table:

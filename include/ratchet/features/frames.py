@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from include.ratchet.errors import SpecError
 from include.ratchet.features.assembly import open_assembly
 from include.ratchet.features.definition import compile_sql, define
 from include.ratchet.features.engine import Engine
-from include.ratchet.features.entities import labelled_rows, number_rows
+from include.ratchet.features.entities import complete_rows, labelled_rows, number_rows
 from include.ratchet.features.inputs import Inputs
-from include.ratchet.features.schema import LABEL_AVAILABLE, PREDICTION
+from include.ratchet.features.schema import LABEL_AVAILABLE, PREDICTION, time_order
 from include.ratchet.features.scorer import RowScorer
 from include.ratchet.settings import Settings
 from include.ratchet.spec import WHOLE, Model, ModelKey
@@ -64,11 +66,48 @@ def training_rows(
     """
     definition = define(model)
     _check_segment(key)
+    rows, order = labelled_rows(model, as_of, window_start), time_order(model, model.name)
+    leading = _labelled(model)
+    if is_on_spark(model):
+        from include.ratchet.features.spark.frames import collect_labelled
+
+        return collect_labelled(model, inputs, rows, leading, order, settings=settings)
     with Engine(settings) as engine:
         engine.bind_inputs(model, inputs)
-        entities = number_rows(engine.fetch(compile_sql(labelled_rows(model, as_of, window_start))))
-        assembly = open_assembly(engine, definition, settings)
-        return assembly.assemble(entities, (*_identity(model), LABEL_AVAILABLE, model.spec.label.column))
+        entities = number_rows(engine.fetch(compile_sql(rows.order_by(order))))
+        return open_assembly(engine, definition, settings).assemble(entities, leading)
+
+
+def write_training_rows(
+    model: Model,
+    key: ModelKey,
+    inputs: Inputs,
+    folder: Path,
+    *,
+    as_of: datetime,
+    window_start: datetime | None,
+    settings: Settings,
+) -> int:
+    """The rows of `training_rows` as Parquet in a folder that must not be there yet.
+
+    With Spark its workers write them, in no order and never in this process: the folder is then one that all see.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        RowCountError: a join lost or multiplied rows; what was written is no result.
+    """
+    if is_on_spark(model):
+        from include.ratchet.features.spark.frames import write_labelled
+
+        _check_segment(key)
+        rows = labelled_rows(model, as_of, window_start)
+        return write_labelled(model, inputs, rows, _labelled(model), str(folder), settings=settings)
+    found = training_rows(model, key, inputs, as_of=as_of, window_start=window_start, settings=settings)
+    folder.mkdir(parents=True)
+    pq.write_table(found, folder / "rows.parquet")
+    return int(found.num_rows)
 
 
 def scoring_rows(model: Model, key: ModelKey, inputs: Inputs, rows: pa.Table, *, settings: Settings) -> pa.Table:
@@ -88,12 +127,22 @@ def scoring_rows(model: Model, key: ModelKey, inputs: Inputs, rows: pa.Table, *,
         RowCountError: a join lost or multiplied rows.
         SchemaChangedError: a column that must not be null is missing.
     """
+    if is_on_spark(model):
+        from include.ratchet.features.spark.frames import collect_given
+
+        _check_segment(key)
+        return collect_given(model, inputs, complete_rows(model, rows), _identity(model), settings=settings)
     with Scorer(model, key, inputs, settings=settings) as scorer:
         return scorer.score(rows)
 
 
+def is_on_spark(model: Model) -> bool:
+    """Whether Spark computes a model's training rows."""
+    return model.spec.training.backend == "spark"
+
+
 class Scorer(RowScorer):
-    """Features of rows as they come, over tables that are read once; for batches and replay."""
+    """Features of rows as they come, over tables that are read once; for batches and replay. Always by DuckDB."""
 
     def __init__(self, model: Model, key: ModelKey, inputs: Inputs, *, settings: Settings) -> None:
         _check_segment(key)
@@ -110,3 +159,7 @@ def _check_segment(key: ModelKey) -> None:
 
 def _identity(model: Model) -> tuple[str, ...]:
     return (*model.spec.keys, model.spec.event_time, PREDICTION)
+
+
+def _labelled(model: Model) -> tuple[str, ...]:
+    return (*_identity(model), LABEL_AVAILABLE, model.spec.label.column)

@@ -13,8 +13,25 @@ from include.ratchet.data.tables import Table
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 
-Source: TypeAlias = pa.Table | pads.Dataset | Sequence[str]
-"""Rows in memory, a dataset, or local Parquet files."""
+
+@dataclass(frozen=True)
+class Bucket:
+    """A table in a bucket at one version: DuckDB gets its rows through Arrow, Spark reads the files itself."""
+
+    table: Table
+    version: int | None
+
+    def dataset(self) -> pads.Dataset:
+        """To read it in this process."""
+        return self.table.dataset(self.version)
+
+    def files(self) -> list[str]:
+        """Addresses of its Parquet files."""
+        return self.table.files(self.version)
+
+
+Source: TypeAlias = pa.Table | pads.Dataset | Bucket | Sequence[str]
+"""Rows in memory, a dataset, a table in a bucket, or local Parquet files."""
 
 
 @dataclass(frozen=True)
@@ -34,5 +51,5 @@ class Inputs:
                 continue
             # DuckDB reads local files faster than through pyarrow; a bucket would need an extension of it.
             is_local = "://" not in settings.store
-            found[name] = table.files(version) if is_local else table.dataset(version)
+            found[name] = table.files(version) if is_local else Bucket(table, version)
         return cls(found)

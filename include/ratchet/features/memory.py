@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Lock
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,30 @@ from include.ratchet.features.schema import PREDICTION
 _MICROSECOND = timedelta(microseconds=1)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+class Sought(Protocol):
+    """What the search has to know of a join."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a plan."""
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The history's key columns."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is taken of a row."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Whether the newest row is the one placed last, and not the one known last."""
+
+    @property
+    def windows(self) -> Mapping[str, tuple[str, timedelta]]:
+        """Column -> (measure, length) of a rolling join."""
 
 
 class Probe:
@@ -38,7 +62,7 @@ class Probe:
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
-    def encode(self, join: Join, codes: Codes) -> Integers:
+    def encode(self, join: Sought, codes: Codes) -> Integers:
         """The numbers of a join's keys."""
         columns = [self._keys[f"{join.name}_{key}"] for key in join.keys]
         return codes.combine([self._encode(values, column) for values, column in zip(codes.keys, columns, strict=True)])
@@ -68,7 +92,7 @@ class RollingJoin:
         terms: the history's measures; one array may stand under several names.
     """
 
-    def __init__(self, join: Join, timeline: Timeline, keys: Sequence[Values], terms: Mapping[str, Integers]) -> None:
+    def __init__(self, join: Sought, timeline: Timeline, keys: Sequence[Values], terms: Mapping[str, Integers]) -> None:
         self._timeline, self._codes, self._join = timeline, Codes(keys), join
         self._layout = Layout(timeline, self._codes.codes)
         self._windows = {alias: (id(terms[measure]), length) for alias, (measure, length) in join.windows.items()}
@@ -100,7 +124,7 @@ class RollingJoin:
 class LatestJoin:
     """The newest row known."""
 
-    def __init__(self, join: Join, timeline: Timeline, history: pa.Table) -> None:
+    def __init__(self, join: Sought, timeline: Timeline, history: pa.Table) -> None:
         self._join, self._timeline, self._history = join, timeline, history.combine_chunks()
         self._codes = Codes([Values(one_chunk(history, key)) for key in join.keys])
         self._layout = Layout(timeline, self._codes.codes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +15,11 @@ def report_failed_run(context: Mapping[str, Any]) -> None:
     """Say that a run failed, once, at the first task that gave up; a verdict that has been told says more."""
     from include.ratchet.alerts.messages import failure_message, verdict_key
     from include.ratchet.alerts.outbox import is_told, tell
+    from include.ratchet.orchestration.connections import current_settings
     from include.ratchet.orchestration.notify import SlackSender, run_url, task_words
-    from include.ratchet.settings import read_settings
     from include.ratchet.spec import ModelKey, get_model
 
-    settings, run = read_settings(os.environ), context["dag_run"]
+    settings, run = current_settings(), context["dag_run"]
     name = run.dag_id.partition("_")[2]
     if is_told(name, verdict_key(ModelKey(name), run.run_id), settings):
         return
@@ -35,11 +34,11 @@ def report_missed_deadline(context: Mapping[str, Any], *, model: str, limit: str
     """Say that a run is late."""
     from include.ratchet.alerts.messages import deadline_message
     from include.ratchet.alerts.outbox import tell
+    from include.ratchet.orchestration.connections import current_settings
     from include.ratchet.orchestration.notify import SlackSender, run_url
-    from include.ratchet.settings import read_settings
     from include.ratchet.spec import get_model
 
-    settings = read_settings(os.environ)
+    settings = current_settings()
     spec, run = get_model(settings.models_dir, model).spec, context["dag_run"]
     dag_id, run_id = _field(run, "dag_id"), _field(run, "run_id", "dag_run_id")
     message = deadline_message(spec, dag_id, run_id, limit, run_url(settings.airflow_url, dag_id, run_id))

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from include.ratchet.errors import CommitConflictError, PartitionUnavailableError, RatchetError, SourceError
+from include.ratchet.errors import (
+    CommitConflictError,
+    ContainerError,
+    PartitionUnavailableError,
+    RatchetError,
+    SourceError,
+    StoreError,
+)
 
 TRANSIENT = ExceptionRetryPolicy(
     rules=[
         RetryRule(PartitionUnavailableError, RetryAction.FAIL, reason="the source has nothing for it"),
-        RetryRule([SourceError, CommitConflictError], reason="a source or a table was not available"),
+        RetryRule(
+            [SourceError, StoreError, CommitConflictError, ContainerError],
+            reason="a source, the store or a container was not available",
+        ),
         RetryRule(RatchetError, RetryAction.FAIL, reason="trying again would find the same"),
         RetryRule(
             [FileNotFoundError, IsADirectoryError, PermissionError], RetryAction.FAIL, reason="a file is missing"

@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.orchestration.assets import champion_asset, data_asset
+from include.ratchet.orchestration.containers import run_contained
 from include.ratchet.orchestration.links import link_docs, link_model, link_version
 from include.ratchet.orchestration.requests import make_request
 from include.ratchet.orchestration.tell import tell_verdict, warn_of_data
@@ -160,6 +161,9 @@ def plan_trials(request: Json) -> list[int]:
     if workspace.model(asked.key.model).spec.segments is not None:
         _skip_twin(workspace, asked)
 
+    if _is_contained(workspace, asked):
+        batches: list[int] = run_contained(workspace, asked, "plan_trials")
+        return batches
     workers = min(conf.getint("core", "max_active_tasks_per_dag"), os.cpu_count() or 1)
     return list(range(len(train.plan_trials(workspace, asked, workers).quotas)))
 
@@ -168,14 +172,20 @@ def run_trials(request: Json, batch: int) -> int:
     """Fit and score the trials of one batch that are still missing."""
     from include.ratchet.pipeline import train
 
-    return train.run_trials(open_workspace(), read_request(request), batch)
+    workspace, asked = open_workspace(), read_request(request)
+    if _is_contained(workspace, asked):
+        return int(run_contained(workspace, asked, "run_trials"))
+    return train.run_trials(workspace, asked, batch)
 
 
 def fit(request: Json) -> Json:
     """Fit the search's best candidate on all rows before the test."""
     from include.ratchet.pipeline import judge
 
-    return judge.fit(open_workspace(), read_request(request))
+    workspace, asked = open_workspace(), read_request(request)
+    if _is_contained(workspace, asked):
+        return dict(run_contained(workspace, asked, "fit"))
+    return judge.fit(workspace, asked)
 
 
 def evaluate(request: Json) -> Json:
@@ -238,11 +248,14 @@ def promote(request: Json, approval: Mapping[str, Any] | None = None) -> Iterato
 
 def open_workspace() -> Workspace:
     """The installation that this task runs in."""
-    from include.ratchet.orchestration.connections import AirflowConnections
+    from include.ratchet.orchestration.connections import AirflowConnections, current_settings
     from include.ratchet.pipeline.workspace import Workspace
-    from include.ratchet.settings import read_settings
 
-    return Workspace(read_settings(os.environ), AirflowConnections(), lambda: datetime.now(UTC))
+    return Workspace(current_settings(), AirflowConnections(), lambda: datetime.now(UTC))
+
+
+def _is_contained(workspace: Workspace, request: TrainingRequest) -> bool:
+    return workspace.model(request.key.model).spec.training.isolation == "docker"
 
 
 def _skip_twin(workspace: Workspace, request: TrainingRequest) -> None:

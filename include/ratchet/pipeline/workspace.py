@@ -49,24 +49,24 @@ class RunFolder:
 
     def __init__(self, blobs: Blobs, key: ModelKey, training_id: str) -> None:
         self._blobs = blobs
-        self._prefix = f"runs/{key.slug}/{training_id.replace(':', '').replace('+', '_').replace('/', '_')}"
+        self.path = f"runs/{key.slug}/{training_id.replace(':', '').replace('+', '_').replace('/', '_')}"
 
     def put(self, name: str, content: bytes) -> str:
         """Write a result whole; returns its address."""
-        self._blobs.put(f"{self._prefix}/{name}", content)
-        return self._blobs.address(f"{self._prefix}/{name}")
+        self._blobs.put(f"{self.path}/{name}", content)
+        return self._blobs.address(f"{self.path}/{name}")
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Write a result unless there is one; returns whether there was none."""
-        return self._blobs.put_new(f"{self._prefix}/{name}", content)
+        return self._blobs.put_new(f"{self.path}/{name}", content)
 
     def get(self, name: str) -> bytes | None:
         """A result, None if that step has not ended yet."""
-        return self._blobs.get(f"{self._prefix}/{name}")
+        return self._blobs.get(f"{self.path}/{name}")
 
     def remove(self, name: str) -> None:
         """Remove a result that nobody needs any more."""
-        self._blobs.remove(f"{self._prefix}/{name}")
+        self._blobs.remove(f"{self.path}/{name}")
 
     def need(self, name: str) -> bytes:
         """A result that an earlier step must have left.
@@ -77,7 +77,7 @@ class RunFolder:
         content = self.get(name)
         if content is None:
             message = (
-                f"{self._blobs.address(self._prefix)}/{name} is missing; run the earlier steps of this training first"
+                f"{self._blobs.address(self.path)}/{name} is missing; run the earlier steps of this training first"
             )
             raise FileNotFoundError(message)
         return content

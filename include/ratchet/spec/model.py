@@ -160,6 +160,14 @@ class ModelSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _check_isolation(self) -> Self:
+        reason = "a model of segments" if self.segments else "training.updates" if self.training.updates else None
+        if reason and self.training.isolation == "docker":
+            message = f"training.isolation: docker does not go with {reason}; expected none or kubernetes"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _check_times(self) -> Self:
         own = [("columns", self.columns, time) for time in (self.event_time, self.label.available_time)]
         further = [
@@ -200,6 +208,8 @@ class ModelSpec(Spec):
     def hash(self) -> str:
         """SHA-256 of what it says of the model: defaults filled in; comments, order and operation left out."""
         content = self.model_dump(mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts"})
+        for operational in ("backend", "isolation", "resources"):  # another place, the same result
+            del content["training"][operational]
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

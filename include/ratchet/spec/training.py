@@ -155,18 +155,33 @@ class UpdatesSpec(Spec):
     """So long after the last fit from nothing the next one is due. What a monitor asks for always is one."""
 
 
+class ResourcesSpec(Spec):
+    """What the container of a search or a fit may take."""
+
+    cpus: float = Field(default=1.0, gt=0)
+    memory: str = Field(default="2GB", pattern=r"^[1-9]\d*(MB|GB)$")
+    """One that takes more is ended, and the task says so."""
+    network: bool = False
+    """Whether an estimator may reach anything beyond its container."""
+
+
 class TrainingSpec(Spec):
     """How candidates are fitted."""
 
     window: WindowSpec = WindowSpec()
     split: SplitSpec = SplitSpec()
     candidates: dict[Name, CandidateSpec] = Field(default_factory=lambda: {"default": CandidateSpec()}, min_length=1)
+    backend: Literal["duckdb", "spark"] = "duckdb"
+    """What computes the training rows, to the same values. Spark: where the tables outgrow a machine."""
     search: SearchSpec = SearchSpec()
     baselines: tuple[RateBaseline, ...] = ()
     """Besides the dummy and the present champion, which always run."""
     seed: int = Field(default=20130101, ge=0, le=2**32 - 1)
     threads: int = Field(default=1, ge=1)
     """Of one fit. Fixed, as it may change results."""
+    isolation: Literal["none", "docker", "kubernetes"] = "none"
+    """Where trials and fits run: in the worker, in a container that the worker starts, or in the task's own pod."""
+    resources: ResourcesSpec = ResourcesSpec()
     format: FormatConsent = FormatConsent()
     updates: UpdatesSpec | None = None
     """Absent: every training fits anew."""

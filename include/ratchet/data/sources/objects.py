@@ -16,8 +16,11 @@ from include.ratchet.data.sources.batch import (
 )
 from include.ratchet.data.sources.slices import slice_batch
 from include.ratchet.data.sources.tabular import guess_format, parse_bytes
+from include.ratchet.data.store import open_client
 from include.ratchet.errors import SourceError
 from include.ratchet.spec import Model, Partition
+
+__all__ = ["ObjectSource", "open_client"]
 
 
 class ObjectSource:
@@ -55,20 +58,6 @@ class ObjectSource:
         if batch is None or batch.rows == 0:
             raise explain_absence(self._table, partition, f"s3://{bucket}/{key}")
         return batch
-
-
-def open_client(options: dict[str, str]) -> Any:
-    """A boto3 S3 client from delta-rs' words; what is not given, boto3 looks up as it always does."""
-    import boto3
-
-    return boto3.session.Session().client(
-        "s3",
-        aws_access_key_id=options.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=options.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=options.get("AWS_SESSION_TOKEN"),
-        region_name=options.get("AWS_REGION") or options.get("AWS_DEFAULT_REGION"),
-        endpoint_url=options.get("AWS_ENDPOINT_URL"),
-    )
 
 
 def _list_keys(client: Any, bucket: str, pattern: str) -> list[str]:

@@ -5,7 +5,6 @@ Whoever may read a model's DAG may read its pages. Pages are read-only and may r
 
 from __future__ import annotations
 
-import os
 import re
 
 from airflow.api_fastapi.core_api.security import GetUserDep
@@ -15,9 +14,9 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError
 from include.ratchet.orchestration.assets import INGEST, MONITOR, TRAIN, dag_id
+from include.ratchet.orchestration.connections import current_settings
 from include.ratchet.orchestration.pages.access import check_read
 from include.ratchet.registry.artifacts import open_version
-from include.ratchet.settings import read_settings
 
 REPORT_FILES = {"index.html": "text/html; charset=utf-8", "results.json": "application/json"}
 SAFE = re.compile(r"[\w-][\w.-]*")
@@ -62,7 +61,7 @@ def report(model: str, table: str, subject: str, run: str, file: str) -> Respons
     parts = (model, table, subject, run, file)
     if file not in REPORT_FILES or not all(SAFE.fullmatch(part) for part in parts):
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"no such page; expected one of {', '.join(REPORT_FILES)}")
-    content = open_blobs(read_settings(os.environ)).get("/".join(("validation", *parts)))
+    content = open_blobs(current_settings()).get("/".join(("validation", *parts)))
     if content is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"no validation of {model}: {table} {subject} by run {run}")
     return Response(content, media_type=REPORT_FILES[file], headers=HEADERS)
@@ -87,7 +86,7 @@ def drift(slug: str, partition: str) -> Response:
     """Evidently's report of what moved in a partition."""
     content = None
     if SAFE.fullmatch(slug) and SAFE.fullmatch(partition):
-        content = open_blobs(read_settings(os.environ)).get(f"monitoring/{slug}/reports/{partition}/report.html")
+        content = open_blobs(current_settings()).get(f"monitoring/{slug}/reports/{partition}/report.html")
     if content is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"no report of {slug} {partition}: nothing moved, or not drawn")
     return Response(content, media_type="text/html; charset=utf-8", headers=DRAWN)
@@ -107,7 +106,7 @@ def _fetch(slug: str, version: int, path: str) -> bytes:
     if not SAFE.fullmatch(slug):
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no such model")
     try:
-        return open_version(slug, version, read_settings(os.environ)).read(path)
+        return open_version(slug, version, current_settings()).read(path)
     except VersionNotFoundError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     except RegistryUnavailableError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -14,10 +13,11 @@ from pydantic import BaseModel
 
 from include.ratchet.errors import SpecError
 from include.ratchet.orchestration.assets import REPLAY, dag_id
+from include.ratchet.orchestration.connections import current_settings
 from include.ratchet.orchestration.pages.access import KeyDep, check_read, readable, rights_of
 from include.ratchet.orchestration.pages.caller import CallerDep
 from include.ratchet.orchestration.pages.facts import read_dags
-from include.ratchet.settings import Settings, read_settings
+from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, find_models, get_model
 from include.ratchet.views import candidates, distributions, fleet, history, model, records, reports
 from include.ratchet.views.health import Health
@@ -31,7 +31,7 @@ Limit = Annotated[int, Query(ge=1, le=LIMIT, description="Rows of a page.")]
 
 def read_place() -> Settings:
     """Where everything is."""
-    return read_settings(os.environ)
+    return current_settings()
 
 
 SettingsDep = Annotated[Settings, Depends(read_place)]

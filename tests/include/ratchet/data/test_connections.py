@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from include.ratchet.data.connections import (
     ConnectionInfo,
     EnvironmentConnections,
     MappedConnections,
+    find_settings,
     parse_connection,
 )
-from include.ratchet.errors import SourceError
+from include.ratchet.errors import SourceError, StoreError
 
 WHOLE = ConnectionInfo("postgres", "db.example", 5432, "ann", "s3cr&t", "shop", {"sslmode": "require"})
 
@@ -65,3 +68,56 @@ def test_an_unknown_connection_says_how_to_define_it() -> None:
 def test_a_secret_is_not_shown() -> None:
     assert "s3cr" not in repr(WHOLE)
     assert "s3cr" not in repr(EnvironmentConnections({"AIRFLOW_CONN_SHOP": "postgres://a:s3cr@b/c"}))
+
+
+NAMED = {
+    "RATCHET_STORE": "s3://bucket/store",
+    "RATCHET_STORE_CONNECTION": "shelf",
+    "AIRFLOW_CONN_SHELF": json.dumps({
+        "conn_type": "aws", "login": "key", "password": "s3cr",
+        "extra": {"endpoint_url": "http://store:8333", "region_name": "eu-west-3"},
+    }),
+}  # fmt: skip
+
+
+def test_store_has_the_keys_of_its_connection_and_the_rest_of_the_environment() -> None:
+    around = {"AWS_ACCESS_KEY_ID": "other", "AWS_SESSION_TOKEN": "others", "AWS_CA_BUNDLE": "/ca.pem"}
+    settings = find_settings({**around, **NAMED})
+    assert settings.storage_options == {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "s3cr",
+        "AWS_ENDPOINT_URL": "http://store:8333",
+        "AWS_REGION": "eu-west-3",
+        "AWS_CA_BUNDLE": "/ca.pem",
+    }
+    assert "s3cr" not in repr(settings)
+
+
+def test_connection_without_keys_leaves_those_of_the_environment() -> None:
+    around = {"AWS_ACCESS_KEY_ID": "own", "AWS_SECRET_ACCESS_KEY": "s3cr", "AWS_SESSION_TOKEN": "token"}
+    found = find_settings({**around, **NAMED, "AIRFLOW_CONN_SHELF": "aws://?region_name=eu-west-3"}).storage_options
+    assert found == {**around, "AWS_REGION": "eu-west-3"}
+
+
+def test_store_without_a_connection_has_what_the_environment_says() -> None:
+    around = {"RATCHET_STORE": "s3://bucket", "AWS_REGION": "eu-west-3"}
+    assert find_settings(around, MappedConnections()).storage_options == {"AWS_REGION": "eu-west-3"}
+
+
+def test_somebody_else_may_know_the_connection() -> None:
+    known = MappedConnections({"shelf": ConnectionInfo("aws", login="another", password="s3cr")})
+    assert find_settings(NAMED, known).storage_options["AWS_ACCESS_KEY_ID"] == "another"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"RATCHET_STORE_CONNECTION": "gone"}, "RATCHET_STORE_CONNECTION: no connection 'gone'; set AIRFLOW_CONN_GONE"),
+        ({"AIRFLOW_CONN_SHELF": "postgres://a:s3cr@b/c"}, "connection 'shelf' is of type 'postgres'; expected aws"),
+    ],
+    ids=["gone", "other"],
+)
+def test_connection_that_is_none_of_a_store_is_refused(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(StoreError, match=words) as caught:
+        find_settings({**NAMED, **changes})
+    assert "s3cr" not in str(caught.value)

@@ -13,8 +13,8 @@ from include.ratchet.orchestration.preload import preload
 from include.ratchet.orchestration.retries import TRANSIENT
 
 AGAIN = [
-    errors.SourceError("x"), errors.CommitConflictError("x"), ConnectionResetError(), TimeoutError(),
-    OSError("disk"), OperationalError("x", None, Exception()), RuntimeError("of a library"),
+    errors.SourceError("x"), errors.CommitConflictError("x"), errors.StoreError("x"), ConnectionResetError(),
+    TimeoutError(), OSError("disk"), OperationalError("x", None, Exception()), RuntimeError("of a library"),
 ]  # fmt: skip
 NEVER = [
     errors.GateRefusedError("x"), errors.ValidationFailedError("x"), errors.SchemaChangedError("x"),

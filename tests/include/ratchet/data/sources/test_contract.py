@@ -94,10 +94,10 @@ def _stage_sql(folder: Path, rows: list[dict[str, Any]], postgres: ConnectionInf
             )
         )
         names = ", ".join(f":{name}" for name in SCHEMA.names)
-        connection.execute(sqlalchemy.text(f"INSERT INTO orders VALUES ({names})"), rows)  # noqa: S608
+        connection.execute(sqlalchemy.text(f"INSERT INTO orders VALUES ({names})"), rows)
     engine.dispose()
     where = "" if whole else " WHERE placed_at >= :start AND placed_at < :end"
-    source = {"sql": f"SELECT * FROM orders{where}", "connection": "shop"}  # noqa: S608
+    source = {"sql": f"SELECT * FROM orders{where}", "connection": "shop"}
     return Stage(write_model(folder, {"source": source}), MappedConnections({"shop": postgres}))
 
 
