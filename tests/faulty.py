@@ -20,9 +20,9 @@ import httpx
 
 from tests.ports import free_port
 
-Fault = Literal["SlowDown", "ConditionalRequestConflict", "no answer", "half an answer"]
+Fault = Literal["SlowDown", "ConditionalRequestConflict", "NotImplemented", "no answer", "half an answer"]
 LEFT_OUT = {"connection", "content-length", "transfer-encoding", "date", "server", "keep-alive"}
-STATUS = {"SlowDown": 503, "ConditionalRequestConflict": 409}
+STATUS = {"SlowDown": 503, "ConditionalRequestConflict": 409, "NotImplemented": 501}
 
 
 @contextmanager

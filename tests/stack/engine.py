@@ -74,8 +74,8 @@ def _answers() -> bool:
 def find_images() -> dict[str, str]:
     """Images by the variables of the Compose file, ours among them."""
     found = {variable: name for variable, name in OFFICIAL.items() if _pulls(name)}
-    base = found.setdefault("PYTHON_IMAGE", "standin-python")
-    if base == "standin-python":
+    base = found.setdefault("PYTHON_IMAGE", "standin-python:latest")
+    if base == "standin-python:latest":
         _make_base(base)
     for variable, part in (("POSTGRES_IMAGE", "postgres"), ("REDIS_IMAGE", "redis"), ("STORE_IMAGE", "store")):
         if variable not in found:

@@ -34,7 +34,7 @@ _EXPECTED = {
     "NoSuchBucket": "that bucket; ./ratchet prepare makes the one of RATCHET_STORE",
     "NotImplemented": "a store that takes conditional writes; see docs/object-storage.md",
     "PermanentRedirect": "the bucket's own region; see AWS_REGION",
-    "scheme is not allowed": "https, or AWS_ALLOW_HTTP=true",
+    "URL scheme is not allowed": "https, or AWS_ALLOW_HTTP=true",
     "": "a store that answers there; see AWS_ENDPOINT_URL, and whether it runs",
 }
 _Result = TypeVar("_Result")
@@ -98,7 +98,7 @@ def insist(attempt: Callable[[], _Result], address: str, endpoint: str) -> _Resu
 def explain_failure(error: Exception, address: str, endpoint: str = "") -> StoreError:
     """What boto3 or delta-rs raised, as what is wrong, where, what was found, expected and can be done."""
     found = _words_of(error)
-    expected = next(words for sign, words in _EXPECTED.items() if sign in found)
+    expected = next(words for sign, words in _EXPECTED.items() if found.startswith(sign))
     at = f" at {endpoint}" if endpoint else ""
     message = (
         f"{address} cannot be read or written{at}: found {found!r}; expected {expected}. Where Airflow holds the keys, "

@@ -128,6 +128,13 @@ def test_store_that_loses_its_thread_again_and_again_is_named() -> None:
     assert len(tried) == 6
 
 
+def test_store_that_knows_no_conditional_writes_is_named(bucket: str, object_store: dict[str, str]) -> None:
+    with answer_amiss(object_store["AWS_ENDPOINT_URL"], "NotImplemented", "PUT") as url:
+        blobs = BucketBlobs(f"s3://{bucket}/store", {**object_store, "AWS_ENDPOINT_URL": url})
+        with pytest.raises(StoreError, match="found 'NotImplemented.*expected a store that takes conditional writes"):
+            blobs.put_new("new", b"one")
+
+
 def test_client_waits_for_no_metadata_service(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
