@@ -133,7 +133,7 @@ def test_no_secret_is_in_a_log_or_a_result(compose):
                      "-t", "dag_run", "airflow")  # fmt: skip
     assert "COPY public.xcom" in dumped
     logs = compose.python(
-        "import json, os; from include.ratchet.data.sources.objects import open_client; "
+        "import json, os; from include.ratchet.data.store import open_client; "
         "client = open_client(dict(os.environ)); "
         "pages = client.get_paginator('list_objects_v2').paginate(Bucket='ratchet', Prefix='logs/'); "
         "keys = [one['Key'] for page in pages for one in page.get('Contents', ())]; "

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from include.ratchet.cli.output import JsonOption, console, emit
+from include.ratchet.data.connections import find_settings
 from include.ratchet.settings import PROJECT, read_settings
 from include.ratchet.stack.layout import LOGIN, Layout
 
@@ -129,7 +130,7 @@ def prepare(as_json: JsonOption = False) -> None:
         done.append(step)
         console.print(step)
 
-    prepare_stack(read_settings(os.environ), os.environ, datetime.now(UTC), note)
+    prepare_stack(find_settings(os.environ), os.environ, datetime.now(UTC), note)
     if as_json:
         emit({"done": done})
 

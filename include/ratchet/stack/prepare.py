@@ -81,7 +81,7 @@ def make_bucket(settings: Settings) -> None:
     """Make the store's bucket, unless it is there."""
     from botocore.exceptions import ClientError
 
-    from include.ratchet.data.sources.objects import open_client
+    from include.ratchet.data.store import open_client
 
     client = open_client(dict(settings.storage_options))
     bucket = settings.store.removeprefix("s3://").partition("/")[0]

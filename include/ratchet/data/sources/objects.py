@@ -20,8 +20,6 @@ from include.ratchet.data.store import open_client
 from include.ratchet.errors import SourceError
 from include.ratchet.spec import Model, Partition
 
-__all__ = ["ObjectSource", "open_client"]
-
 
 class ObjectSource:
     """Reads `bucket/key`, with `*` in the key for several objects."""

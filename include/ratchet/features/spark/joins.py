@@ -15,7 +15,7 @@ from include.ratchet.features.joins import Join
 from include.ratchet.features.relational import history_name, join_history, keep_history
 from include.ratchet.features.schema import PREDICTION, ROW
 from include.ratchet.features.spark.search import Search, send_along
-from include.ratchet.features.spark.session import SparkEngine, sql_type
+from include.ratchet.features.spark.session import SparkEngine, sql_type, widen
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, GroupedData
@@ -44,7 +44,7 @@ def run_join(engine: SparkEngine, join: Join, entities: ir.Table) -> DataFrame:
 
     columns = [f"{name} {sql_type(join.values[name].type())}" for name in join.columns]
     schema = ", ".join([f"{ROW} bigint", *columns, *(f"{name} bigint" for name in join.windows)])
-    left, right = (_divide(rows, list(join.keys), engine.shares) for rows in (probe, history))
+    left, right = (_divide(widen(rows), list(join.keys), engine.shares) for rows in (probe, history))
     return left.cogroup(right).applyInArrow(find, schema)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _INSTANT = pa.timestamp("us", "UTC")
-_TYPES = {"string": "string", "int64": "bigint", "float64": "double", "boolean": "boolean", "date": "date"}
+_TYPES = {"string": "string", "boolean": "boolean", "date": "date"}
 _SESSION = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
@@ -38,7 +38,7 @@ _APPLICATION = {
     "spark.log.level": "ERROR",
     "spark.driver.maxResultSize": "0",
 }
-_FRAME_TYPES = {"timestamp_ntz": "timestamp_ltz", "int": "bigint", "smallint": "bigint", "tinyint": "bigint"}
+_NARROW = {"tinyint", "smallint", "int"}
 _ROWS = 100_000
 """Of a task, about."""
 
@@ -117,7 +117,7 @@ class SparkEngine:
 
     def collect(self, rows: DataFrame) -> pa.Table:
         """A query's result as Arrow, instants as timestamp[us, UTC]."""
-        found = _widen(rows).toArrow()
+        found = _zone_times(widen(rows)).toArrow()
         return pa.table(dict(zip(found.column_names, found.columns, strict=True)))
 
     def write(self, rows: DataFrame, folder: str) -> int:
@@ -130,7 +130,7 @@ class SparkEngine:
         from pyspark.sql import functions as f
 
         seen = Observation()
-        _widen(rows).observe(seen, f.count(f.lit(1)).alias("rows")).write.parquet(folder)
+        _zone_times(widen(rows)).observe(seen, f.count(f.lit(1)).alias("rows")).write.parquet(folder)
         return int(seen.get["rows"])
 
     def _read(self, view: str, source: Source | None, types: Mapping[str, dt.DataType]) -> DataFrame:
@@ -185,10 +185,18 @@ def open_application(master: str) -> SparkSession:
     return session
 
 
-def _widen(rows: DataFrame) -> DataFrame:
-    """Columns in the types of a frame: whole numbers of 64 bits, times without a zone as the instants that they are."""
-    columns = [rows[name].cast(_FRAME_TYPES.get(kind, kind)).alias(name) for name, kind in rows.dtypes]
-    return rows.select(columns)
+def widen(rows: DataFrame) -> DataFrame:
+    """Whole numbers as 64 bits, as Ibis counts on; Spark has its own mind about the width of a sum or an hour."""
+    columns = [rows[name].cast("bigint") if kind in _NARROW else rows[name] for name, kind in rows.dtypes]
+    return rows.select([column.alias(name) for column, name in zip(columns, rows.columns, strict=True)])
+
+
+def _zone_times(rows: DataFrame) -> DataFrame:
+    """Times without a zone as the instants of UTC that they are."""
+    for name, kind in rows.dtypes:
+        if kind == "timestamp_ntz":
+            rows = rows.withColumn(name, rows[name].cast("timestamp_ltz"))
+    return rows
 
 
 def spark_paths(files: Sequence[str]) -> list[str]:
@@ -202,4 +210,6 @@ def _escape(path: str) -> str:
 
 def sql_type(kind: dt.DataType) -> str:
     """An Ibis type as Spark's."""
-    return "timestamp_ntz" if kind.is_timestamp() else _TYPES[str(kind)]
+    if kind.is_timestamp():
+        return "timestamp_ntz"
+    return "bigint" if kind.is_integer() else "double" if kind.is_floating() else _TYPES[str(kind)]

@@ -18,6 +18,7 @@ from include.ratchet.errors import (
     RatchetError,
     RecordNotFoundError,
     RegistryUnavailableError,
+    StoreError,
     VersionNotFoundError,
 )
 from include.ratchet.orchestration.pages import actions, files, reads
@@ -32,7 +33,7 @@ HEADERS = files.HEADERS | {
 }
 _STATUS: dict[type[RatchetError], int] = {
     ModelNotFoundError: 404, VersionNotFoundError: 404, RecordNotFoundError: 404, IncidentNotFoundError: 404,
-    LedgerConflictError: 409, RegistryUnavailableError: 502,
+    LedgerConflictError: 409, RegistryUnavailableError: 502, StoreError: 502,
 }  # fmt: skip
 
 app = FastAPI(title="Ratchet", openapi_url=None, docs_url=None, redoc_url=None)

@@ -45,7 +45,7 @@ def object_store() -> Iterator[dict[str, str]]:
 @pytest.fixture
 def bucket(object_store: dict[str, str]) -> str:
     """An empty bucket's name."""
-    from include.ratchet.data.sources.objects import open_client
+    from include.ratchet.data.store import open_client
 
     name = f"ratchet-{uuid.uuid4().hex[:12]}"
     client = open_client(object_store)

@@ -12,6 +12,7 @@ from deltalake import write_deltalake
 
 from include.ratchet.data.tables import PARTITION_COLUMN, Table
 from include.ratchet.features import Inputs, training_rows
+from include.ratchet.features.inputs import Bucket
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from tests.include.ratchet.features.rides import (
@@ -85,10 +86,12 @@ def test_a_dataset_gives_what_files_give(model: Model, limits: Settings) -> None
     """Tables in a bucket are read as datasets: the query engine would need an extension to read them itself."""
     land(limits, model, "rides", steady_rides()["rides"])
     local = Inputs.open(limits, model)
-    dataset = Inputs({"rides": Table(limits, model.name, "rides").dataset()})
-    assert isinstance(dataset.tables["rides"], pads.Dataset)
+    bucket = Bucket(Table(limits, model.name, "rides"), None)
+    assert bucket.files() == local.tables["rides"]
+    assert isinstance(bucket.dataset(), pads.Dataset)
     frames = [
-        training_rows(model, KEY, one, as_of=EVENING, window_start=None, settings=limits) for one in (local, dataset)
+        training_rows(model, KEY, one, as_of=EVENING, window_start=None, settings=limits)
+        for one in (local, Inputs({"rides": bucket}))
     ]
     assert frames[0].equals(frames[1])
 

@@ -233,15 +233,20 @@ def test_a_join_that_multiplies_rows_is_named(limits: Settings, tmp_path: Path) 
         scoring_rows(model, KEY, twice, twice.tables["rides"], settings=limits)
 
 
-def test_a_query_runs_if_both_engines_can(limits: Settings, tmp_path: Path) -> None:
+def test_queries_and_computed_keys_and_columns(limits: Settings, tmp_path: Path) -> None:
     body = (
         "    def count(rows):\n"
         "        near = rows.left_join(t.zones, 'zone')\n"
         "        return near.group_by('_row').agg(n=_.size.count())\n"
-        "    return Features(zones=query(count).n, fare=latest(t.history, on='zone').fare)"
+        "    hours = t.history.mutate(hour=_.at.hour() * 1)\n"
+        "    rain = latest(t.rain.mutate(hour=_.seen_at.hour()), on='zone')\n"
+        "    alike = rolling(hours, by={'seats': 'hour'}, over='9h')\n"
+        "    return Features(zones=query(count).n, hour=rain.hour, alike=alike.count(), fare=alike.mean('fare'))"
     )
     model, inputs = make_model(tmp_path, f"{HEAD}def features(t):\n{body}\n"), make_inputs(steady_rides())
-    assert_same(*both(model, inputs, limits))
+    ours, theirs = both(model, inputs, limits, minute(999))
+    assert set(ours["alike"].to_pylist()) > {0}
+    assert_same(ours, theirs)
 
 
 def test_what_spark_has_no_words_for_is_said() -> None:

@@ -19,7 +19,7 @@ from include.ratchet.data.connections import ConnectionInfo, Connections, Mapped
 from include.ratchet.data.landing import LandingReport, land
 from include.ratchet.data.quarantine import quarantine_table
 from include.ratchet.data.sources import open_source
-from include.ratchet.data.sources.objects import open_client
+from include.ratchet.data.store import open_client
 from include.ratchet.errors import PartitionUnavailableError
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
