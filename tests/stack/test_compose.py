@@ -79,6 +79,30 @@ def test_predictions_are_answered_and_recorded(compose):
     assert f'ratchet_predictions_total{{model="{MODEL}",route="champion",version="1"}}' in metrics.text
 
 
+def test_the_next_day_is_scored_and_watched(compose):
+    day = {"first": "2013-02-12", "last": "2013-02-12"}
+    compose.run_dag(f"ingest_{MODEL}", day)
+    compose.run_dag(f"score_{MODEL}", day)
+    compose.run_dag(f"monitor_{MODEL}", {**day, "as_of": "2013-02-15"})
+    assert compose.psql("ratchet", f"SELECT partition, version FROM looks WHERE model = '{MODEL}'") == "2013-02-12|1\n"
+
+
+def test_users_of_airflow_see_the_models_and_order_what_their_role_may(compose):
+    url, password = compose.environ["AIRFLOW_URL"], "a viewer's own"
+    words = ("airflow", "users", "create", "--username", "vera", "--role", "Viewer", "--email", "vera@example.org",
+             "--firstname", "Vera", "--lastname", "V", "--password", password)  # fmt: skip
+    compose("run", "--rm", "-T", "--no-deps", "prepare", *words)
+    order = {"reason": "the source is being moved", "once": "0123456789", "hours": 1}
+    for name, secret, status in (("vera", password, 403), ("admin", compose.secrets["AIRFLOW_ADMIN_PASSWORD"], 200)):
+        token = httpx.post(f"{url}/auth/token", json={"username": name, "password": secret}, timeout=60).json()
+        headers = bearer(token["access_token"])
+        models = httpx.get(f"{url}/ratchet/api/v1/models", headers=headers, timeout=60)
+        assert [one["model"] for one in models.json()["rows"]] == [MODEL]
+        silence = f"{url}/ratchet/api/v1/models/{MODEL}/silence"
+        assert httpx.post(silence, json=order, headers=headers, timeout=60).status_code == status
+    assert httpx.get(f"{url}/ratchet/api/v1/models", timeout=60).status_code == 401
+
+
 @pytest.mark.parametrize(("user", "database", "query", "refusal"), [
     ("ratchet_serving", "ratchet", "DELETE FROM ledger", "permission denied"),
     ("ratchet_serving", "ratchet", "UPDATE ledger SET actor = 'nobody'", "permission denied"),
