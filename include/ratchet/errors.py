@@ -31,6 +31,8 @@ RatchetError
 │   ├── NotDeployedError             a model has no champion, or no online features
 │   ├── WarmUpError                  a version does not predict what it did when it was registered
 │   └── OverloadError                more waits than the service will hold; try again later
+├── OutOfMemoryError(MemoryError)    a fit took more memory than its container may
+├── ContainerError(OSError)          a container could not be started, or was killed; worth another try
 └── StackError(RuntimeError)         the local stack could not be started or reached
 
 The message says what is wrong, the value found, what was expected and the remedy; it takes positional arguments
