@@ -48,6 +48,12 @@ def test_images_hold_no_secret(compose):
         assert not [name for name, secret in compose.secrets.items() if secret in said]
 
 
+def test_workers_parents_have_loaded_what_tasks_need(compose):
+    """Before any task has run: so that those which are forked from them need not."""
+    words = ("exec", "-T", "worker", "sh", "-c", "grep -l lib_lightgbm /proc/[0-9]*/maps | wc -l")
+    assert int(compose(*words)) >= 1
+
+
 def test_flights_lead_to_a_champion(compose):
     compose.run_dag(f"ingest_{MODEL}", {"first": "2013-01-01", "last": "2013-02-11"})
     compose.run_dag(TRAIN, {"as_of": "2013-02-12", "trials": 4})
