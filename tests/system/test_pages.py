@@ -115,7 +115,9 @@ def ask_for_training(stack, visit, as_of):
     run = stack.client.run("train_flight_approved", run_id)
     assert run["conf"]["trials"] == 1
     assert run["triggering_user_name"] == "admin"
+    deadline = time.monotonic() + 240
     while stack.tasks("train_flight_approved", run_id)["approve"]["state"] != "awaiting_input":
+        assert time.monotonic() < deadline, stack.explain("train_flight_approved", run_id)
         assert stack.client.run("train_flight_approved", run_id)["state"] in {"queued", "running"}
         time.sleep(1)
     return run_id

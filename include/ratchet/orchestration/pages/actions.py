@@ -6,6 +6,7 @@ other. What people say of alarms is only written down.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -26,6 +27,8 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import ModelKey, get_model
 
 router = APIRouter(tags=["actions"])
+_LEAVING_S = 8.0
+"""Airflow 3.3.2 loses an answer that comes while the worker that asked is leaving, and asks again."""
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
 Once = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,64}$")]
 
@@ -165,7 +168,10 @@ async def approve(
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, message)
     chosen = APPROVE if body.is_approved else DECLINE
     path = f"/dags/{body.dag}/dagRuns/{quote(body.run, safe='')}/taskInstances/{quote(body.task, safe='')}"
-    await caller.send("PATCH", f"{path}/{body.map_index}/hitlDetails", {"chosen_options": [chosen]})
+    path = f"{path}/{body.map_index}/hitlDetails"
+    asked_at = datetime.fromisoformat((await caller.get(path))["created_at"])
+    await asyncio.sleep(max(0.0, _LEAVING_S - (datetime.now(UTC) - asked_at).total_seconds()))
+    await caller.send("PATCH", path, {"chosen_options": [chosen]})
     word = "approve" if body.is_approved else "decline"
     _record(settings, user, key, word, body, {"dag": body.dag, "run": body.run})
     return Done(message=f"{word}d; the run goes on", run=Run(dag=body.dag, run=body.run))
