@@ -7,7 +7,6 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -145,7 +144,7 @@ def test_handovers_of_many_segments_are_moved_together_from_the_models_page(stac
     # Its spec promotes at once; what is under way is moved all the same.
     found, now = get_model(stack.settings.models_dir, SHOPS), datetime.now(UTC)
     canary = found.spec.rollout.model_copy(update={"strategy": "canary"})
-    model = replace(found, spec=found.spec.model_copy(update={"rollout": canary}))
+    model = found.model_copy(update={"spec": found.spec.model_copy(update={"rollout": canary})})
     keys = [ModelKey(SHOPS, segment) for segment in shops]
     for key in keys:
         other = get_version(key, 2 if champions[key.segment].version == 1 else 1, stack.settings)
