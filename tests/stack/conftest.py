@@ -98,9 +98,20 @@ class Compose:
     def run_dag(self, dag: str, conf: Mapping[str, Any]) -> str:
         run_id = self.start(dag, conf)
         state = self.finish(dag, run_id)
-        tasks = {one["task_id"]: one["state"] for one in self.client.tasks(dag, run_id)}
-        assert state == "success", f"{dag} {run_id}: {tasks}"
+        assert state == "success", f"{dag} {run_id}: {self.log_of_failed(dag, run_id)}"
         return run_id
+
+    def log_of_failed(self, dag: str, run_id: str) -> str:
+        """The last words of the tasks that failed, from the store."""
+        failed = [one for one in self.client.tasks(dag, run_id) if one["state"] == "failed"]
+        logs = (
+            self.client.request(
+                "GET", f"/dags/{dag}/dagRuns/{run_id}/taskInstances/{one['task_id']}/logs/{one['try_number']}",
+                params={"map_index": one["map_index"], "full_content": True}, headers={"Accept": "application/json"},
+            )
+            for one in failed
+        )  # fmt: skip
+        return "\n".join(f"{one['task_id']}: {str(log)[-4000:]}" for one, log in zip(failed, logs, strict=True))
 
 
 def wait_for(is_so: Callable[[], bool], timeout_s: float, explain: Callable[[], str] = lambda: "") -> None:
