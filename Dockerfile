@@ -25,7 +25,8 @@ RUN useradd --uid 10001 --create-home --home-dir /var/lib/ratchet --shell /usr/s
     && install --directory --owner ratchet --group ratchet /opt/airflow
 COPY --from=environment /opt/venv /opt/venv
 WORKDIR /opt/ratchet
-COPY airflow_local_settings.py airflow_settings.yaml ./
+# The lock as well: a version says by which packages it was made.
+COPY airflow_local_settings.py airflow_settings.yaml requirements.txt ./
 COPY plugins plugins
 COPY dags dags
 COPY include include
