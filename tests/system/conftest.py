@@ -129,8 +129,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     add_model(models, CARRIERS, gates=few, segments={"by": "carrier", "min_rows": 700})
     # Without a pooled model each stands alone, and most become champion.
     shares = dict.fromkeys(shop_names(), 1.0)
-    add_shops(models, shares=shares, rows=1200, segments=", pool: false", gates=", beats_baseline: -1.0",
-              more="rollout: {strategy: canary}\n")  # fmt: skip
+    add_shops(models, shares=shares, rows=1200, segments=", pool: false", gates=", beats_baseline: -1.0")
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))
     }

@@ -139,6 +139,8 @@ def test_the_next_day_is_answered_scored_and_watched_by_segment(stack):
 def test_handovers_of_many_segments_are_moved_together_from_the_models_page(stack, visit):
     shops = [segment_name([f"shop {number:03d}"]) for number in (7, 8)]
     conf = {"as_of": "2026-03-02", "trials": 1, "force": True, "segments": shops}
+    with (stack.settings.models_dir / SHOPS / "model.yaml").open("a") as spec:
+        spec.write("rollout: {strategy: canary}\n")
     stack.client.wait_for_dag(f"rollout_{SHOPS}", timeout_s=120)
     stack.run(f"train_{SHOPS}", conf)
     champions = read_champions(SHOPS, stack.settings)
