@@ -72,7 +72,7 @@ def bearer(key):
 def test_predictions_are_answered_and_recorded(compose):
     words = ("python", "-m", "include.ratchet.cli", "key", "add", "test", "--json")
     said = compose("run", "--rm", "-T", "--no-deps", "prepare", *words)
-    key = json.loads(said.strip().splitlines()[-1])["key"]
+    key = json.loads(said[said.index("{") :])["key"]
     url = f"http://{compose.environ['SERVING_PORT']}"
 
     def ask():
