@@ -19,9 +19,11 @@ DAYS, ORDERS = 20, 8
 ROWS = [order(number, 1 + number // ORDERS) for number in range(DAYS * ORDERS)]
 
 
-def claim(place: Settings, names: list[str], writer: str) -> list[str]:
-    """The names that fell to a writer."""
+def claim(place: Settings, names: list[str], writer: str, together: Any) -> list[str]:
+    """The names that fell to a writer; all begin when the last of them is ready."""
     blobs = BucketBlobs(place.store, place.storage_options)
+    assert blobs.get("nothing") is None
+    together.wait(120)
     with ThreadPoolExecutor(2) as pool:
         won = pool.map(lambda name: blobs.put_new(name, writer.encode()), names)
         return [name for name, is_won in zip(names, won, strict=True) if is_won]
