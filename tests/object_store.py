@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -16,23 +15,12 @@ from typing import Any
 import httpx
 
 from include.ratchet.data.store import open_client
+from tests.debian import need
 from tests.ports import free_port
 
 PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")
 SERVE = Path(__file__).parent / "stack" / "store" / "serve.sh"
 START_S = 90
-
-
-def install_gateway() -> None:
-    """Ceph's programs; on a machine like the CI's they are installed first."""
-    if all(map(shutil.which, PACKAGES)):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        message = f"no Ceph; the object storage is tested on one, as root: apt-get install {' '.join(PACKAGES)}"
-        raise AssertionError(message)
-    for line in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
-        environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "-q", *line], check=True, capture_output=True, env=environ)
 
 
 @dataclass
@@ -99,7 +87,7 @@ class ObjectStore:
 @contextmanager
 def open_store(folder: Path, *buckets: str) -> Iterator[ObjectStore]:
     """A server that runs, with some buckets."""
-    install_gateway()
+    need(PACKAGES, PACKAGES)
     store = ObjectStore(folder)
     try:
         store.start()

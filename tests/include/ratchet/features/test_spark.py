@@ -28,6 +28,7 @@ from include.ratchet.features.spark.session import SparkEngine, open_application
 from include.ratchet.settings import PROJECT, Settings, read_settings
 from include.ratchet.spec import Model, ModelKey, Partition, get_model
 from include.ratchet.spec.modules import load_function
+from tests.debian import need
 from tests.include.ratchet.features.rides import (
     FEATURES,
     HEAD,
@@ -50,6 +51,7 @@ AS_OF = START + timedelta(hours=3)
 @pytest.fixture(scope="module")
 def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of one Spark application for the whole module: with little to compile, as tests run little."""
+    need(["java"], ["openjdk-17-jre-headless"])
     patch = pytest.MonkeyPatch()
     flags = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
     patch.setenv("PYSPARK_SUBMIT_ARGS", f"--driver-memory 2g --driver-java-options '{flags}' pyspark-shell")
