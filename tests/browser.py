@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.debian import need
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -22,12 +22,8 @@ def find_chromium() -> str:
     """Path of a Chromium; on a machine like the CI's it is installed first."""
     if found := next(filter(None, map(shutil.which, _NAMES)), None):
         return found
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        for line in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-q", *line], check=True, capture_output=True)
-        return str(shutil.which("chromium"))
-    message = "no Chromium; the pages are tested in one: apt-get install chromium"
-    raise AssertionError(message)
+    need(["chromium"], ["chromium"])
+    return str(shutil.which("chromium"))
 
 
 @contextmanager

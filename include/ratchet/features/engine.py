@@ -5,8 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import duckdb
 import ibis.expr.datatypes as dt
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from include.ratchet.errors import SchemaChangedError
+from include.ratchet.features.closing import Closing
 from include.ratchet.features.inputs import Bucket, Inputs, Source
 from include.ratchet.features.schema import column_types, source_name
 from include.ratchet.settings import Settings
@@ -41,7 +41,7 @@ class Statement(NamedTuple):
     schema: pa.Schema
 
 
-class Engine:
+class Engine(Closing):
     """A private DuckDB database with a model's tables in it; close it, or use it in a `with` statement."""
 
     def __init__(self, settings: Settings) -> None:
@@ -58,14 +58,6 @@ class Engine:
             }
         )
         self.connection.execute("SET TimeZone = 'UTC'")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the memory and the spilled files."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import pyarrow as pa
 
 from include.ratchet.features.assembly import Assembly
+from include.ratchet.features.closing import Closing
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.entities import complete_rows
 from include.ratchet.features.schema import PREDICTION
 from include.ratchet.spec import Model
 
 
-class RowScorer:
+class RowScorer(Closing):
     """Computes features of rows; close it, or use it in a `with` statement. One thread at a time.
 
     Args:
@@ -25,14 +23,6 @@ class RowScorer:
 
     def __init__(self, model: Model, engine: Engine, assembly: Assembly) -> None:
         self._model, self._engine, self._assembly = model, engine, assembly
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the engine."""

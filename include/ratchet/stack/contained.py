@@ -38,7 +38,10 @@ def pack(workspace: Workspace, request: TrainingRequest) -> dict[str, bytes]:
     blobs, model = open_blobs(workspace.settings), workspace.model(request.key.model)
     snapshot = train.snapshot_of(workspace, request)
     inner = f"snapshots/{snapshot.key.slug}/{snapshot.id}"
-    paths = [*_paths(blobs, _run_path(workspace, request)), *(f"{inner}/{name}" for name in blobs.names(inner))]
+    paths = [
+        *_paths(blobs, train.folder_of(workspace, request).path),
+        *(f"{inner}/{name}" for name in blobs.names(inner)),
+    ]
     files = {f"store/{path}": content for path in paths if (content := blobs.get(path)) is not None}
     files |= {
         f"models/{model.name}/{path.relative_to(model.folder)}": path.read_bytes()
@@ -82,10 +85,6 @@ def main(step: str) -> None:
         traceback.print_exc()
         result = {"error": {"type": type(error).__name__, "message": str(error)}}
     (settings.home / RESULT).write_text(json.dumps(result, default=str))
-
-
-def _run_path(workspace: Workspace, request: TrainingRequest) -> str:
-    return train.folder_of(workspace, request).path
 
 
 def _paths(blobs: Blobs, folder: str) -> list[str]:

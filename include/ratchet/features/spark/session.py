@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 
 from include.ratchet.errors import BackendUnavailableError
+from include.ratchet.features.closing import Closing
 from include.ratchet.features.engine import require_columns
 from include.ratchet.features.inputs import Bucket, Inputs, Source
 from include.ratchet.features.schema import column_types, source_name
@@ -43,7 +43,7 @@ _ROWS = 100_000
 """Of a task, about."""
 
 
-class SparkEngine:
+class SparkEngine(Closing):
     """A Spark session with a model's tables in it; close it, or use it in a `with` statement.
 
     The application behind it is shared by the whole process and ends with it.
@@ -61,14 +61,6 @@ class SparkEngine:
         """Of the rows that were kept."""
         self.shares = 2 * self.session.sparkContext.defaultParallelism
         """Into how many parts work is divided."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of what was kept."""
