@@ -32,8 +32,8 @@ import pyarrow as pa
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import land_many
 from include.ratchet.data.tables import Table
-from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import CostResult, evaluate
+from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.features import Inputs, Scorer, feature_names
 from include.ratchet.features.schema import known_columns
 from include.ratchet.pipeline.workspace import Workspace

@@ -19,8 +19,8 @@ from include.ratchet.alerts.blocks import (
     links,
     section,
 )
-from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.spec import ModelKey, ModelSpec
 from include.ratchet.validation import ValidationReport
 

@@ -37,7 +37,7 @@ def backtest(
 
     Example: `./ratchet backtest flight_delay --from 2013-03-01 --to 2013-12-31 --policies never,weekly,performance`
     """
-    from include.ratchet.monitoring.backtest.report import COLUMNS, recommend, store_report, tabulate, to_json
+    from include.ratchet.monitoring.backtest.report import head_of, recommend, store_report, tabulate, to_json
     from include.ratchet.monitoring.backtest.run import DEFAULT, BacktestRequest, run_backtest
 
     workspace = open_workspace()
@@ -54,13 +54,14 @@ def backtest(
     if as_json:
         emit({**json.loads(to_json(result, found)), "folder": f"{workspace.settings.store}/{folder}"})
         return
+    shown = (*SHOWN, *([result.worth] if result.worth else []))
     table = Table(
-        *SHOWN, title=f"{result.metric}, {result.days[0]} to {result.days[-1]}", title_justify="left", box=None
+        *shown, title=f"{result.metric}, {result.days[0]} to {result.days[-1]}", title_justify="left", box=None
     )
     for row in tabulate(result):
-        told = dict(zip(COLUMNS, row, strict=True))
+        told = dict(zip(head_of(result), row, strict=True))
         # The mean without its interval: a terminal has room for one, and the gain's decides.
-        table.add_row(*(told[name].split()[0] if name == "mean of days" else told[name] for name in SHOWN))
+        table.add_row(*(told[name].split()[0] if name == "mean of days" else told[name] for name in shown))
     console.print(table)
     console.print(found.reason, highlight=False, markup=False)
     console.print(f"\n{found.section}", highlight=False, markup=False)

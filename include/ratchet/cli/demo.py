@@ -93,8 +93,8 @@ def _live(runs: Runs, workspace: Workspace, model: Model, days: Sequence[Partiti
 def _summarise(runs: Runs, workspace: Workspace, key: ModelKey, number: int, run: str) -> dict[str, Any]:
     import json
 
-    from include.ratchet.evaluation.gates import Verdict
     from include.ratchet.evaluation.report import EvaluationReport
+    from include.ratchet.evaluation.verdict import Verdict
     from include.ratchet.registry.versions import card_url, get_version, read_artifact
 
     version = get_version(key, number, workspace.settings)

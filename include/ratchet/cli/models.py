@@ -1,4 +1,4 @@
-"""Working with one model: checking and making its spec, running, backfilling, reproducing and reverting it."""
+"""Working with one model: running, backfilling, reproducing and reverting it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,8 @@ from include.ratchet.cli.output import (
     plain,
     progress_bar,
     say,
-    settings,
 )
 from include.ratchet.cli.segments import KeyName, choose
-from include.ratchet.errors import SpecError
-from include.ratchet.spec import get_model, load_models
 from include.ratchet.spec.training import Strategy
 
 if TYPE_CHECKING:
@@ -30,55 +27,6 @@ if TYPE_CHECKING:
     from include.ratchet.registry.ledger import Entry
 
 ModelName = Annotated[str, typer.Argument(help="Name of the model: its folder in include/models.", show_default=False)]
-
-
-def check(
-    model: Annotated[str | None, typer.Argument(help="Only this model.")] = None, as_json: JsonOption = False
-) -> None:
-    """Say of every spec whether it is valid, and what is wrong, where, and what to do.
-
-    Example: `./ratchet check flight_delay`
-    """
-    from include.ratchet.pipeline.check import check_model
-
-    models_dir = settings().models_dir
-    found = load_models(models_dir) if model is None else {model: get_model(models_dir, model)}
-    problems: dict[str, str | None] = {}
-    for name, one in found.items():
-        try:
-            if isinstance(one, SpecError):
-                raise one
-            check_model(one)
-            problems[name] = None
-        except SpecError as error:
-            problems[name] = str(error)
-    if as_json:
-        emit({name: {"valid": problem is None, "problem": problem} for name, problem in problems.items()})
-    else:
-        for name, problem in problems.items():
-            console.print(f"[green]valid[/]    {name}" if problem is None else f"[red]not valid[/] {name}")
-            if problem is not None:
-                console.print(problem, highlight=False, markup=False)
-        if not found:
-            console.print(f"no model in {models_dir}; ./ratchet new NAME makes one")
-    if any(problem is not None for problem in problems.values()):
-        raise SystemExit(1)
-
-
-def new(name: Annotated[str, typer.Argument(help="Of the model, such as order_returns.")],
-        as_json: JsonOption = False) -> None:  # fmt: skip
-    """Make a model's folder with a spec, features, an estimator and a source that run as they are.
-
-    Example: `./ratchet new order_returns`
-    """
-    from include.ratchet.spec.scaffold import make_model
-
-    folder = make_model(settings().models_dir, name)
-    if as_json:
-        emit({"folder": str(folder)})
-        return
-    console.print(f"made {folder}")
-    console.print(f"next: read model.yaml there, then ./ratchet check {name} and ./ratchet run {name}")
 
 
 def run(

@@ -30,7 +30,7 @@ from include.ratchet.stack.control import read_status
 from include.ratchet.stack.layout import read_layout
 
 if TYPE_CHECKING:
-    from include.ratchet.evaluation.gates import Verdict
+    from include.ratchet.evaluation.verdict import Verdict
 
 console = Console(stderr=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

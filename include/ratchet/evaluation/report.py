@@ -12,37 +12,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from include.ratchet.evaluation.business import BusinessResult, read_business, value_predictions
+from include.ratchet.evaluation.comparison import Comparison, Contender, bootstrap_of, compare_measures, measured
 from include.ratchet.evaluation.fairness import FairnessResult, measure_fairness
-from include.ratchet.evaluation.intervals import Bootstrap, Interval
+from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.evaluation.slices import SliceResult, WeakSpot, find_weak_spots, measure_slices
 from include.ratchet.spec import ModelSpec
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.frames import times
-from include.ratchet.training.metrics import Floats, Weighted, prepare
+from include.ratchet.training.metrics import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CURVE_BINS = 10
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Something that scores the same test rows: a baseline or the champion."""
-
-    name: str
-    scores: Floats = field(repr=False)
-    version: int | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A contender's metric, and the candidate's paired gain over it (positive: the candidate is better)."""
-
-    name: str
-    metric: Interval
-    gain: Interval
-    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +49,8 @@ class EvaluationReport:
         size_mb: of the saved model.
         is_reproducible: whether a second fit predicted the same bits.
         pool: of a segment's candidate, against the pooled model on the segment's rows.
+        business: what its predictions are worth, if the spec's scope says so.
+        guardrails: of each guardrail metric, the paired gain over the champion (positive: the candidate is better).
     """
 
     metric: str
@@ -84,6 +69,8 @@ class EvaluationReport:
     size_mb: float
     is_reproducible: bool
     pool: Comparison | None = None
+    business: BusinessResult | None = None
+    guardrails: Mapping[str, Interval] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -95,14 +82,16 @@ class EvaluationReport:
         return cls(**{
             **content,
             "metrics": {name: Interval(**interval) for name, interval in content["metrics"].items()},
-            "baselines": tuple(_comparison(one) for one in content["baselines"]),
-            "champion": _comparison(content["champion"]),
-            "pool": _comparison(content.get("pool")),
-            "window": _comparison(content["window"]),
+            "baselines": tuple(Comparison.from_dict(one) for one in content["baselines"]),
+            "champion": _against(content["champion"]),
+            "pool": _against(content.get("pool")),
+            "window": _against(content["window"]),
             "slices": tuple(_slice(one) for one in content["slices"]),
             "weak_spots": tuple(WeakSpot(**one) for one in content["weak_spots"]),
             "fairness": tuple(FairnessResult(**one) for one in content["fairness"]),
             "calibration": tuple(content["calibration"]),
+            "business": read_business(content.get("business")),
+            "guardrails": {name: Interval(**one) for name, one in content.get("guardrails", {}).items()},
         })  # fmt: skip
 
 
@@ -118,7 +107,8 @@ class CostResult:
 def evaluate(
     spec: ModelSpec, table: pa.Table, label: npt.NDArray[Any], scores: Floats, features: Sequence[str], *,
     baselines: Sequence[Contender], champion: Contender | None, cost: CostResult, pool: Contender | None = None,
-    window: tuple[datetime, datetime] | None = None,
+    window: tuple[datetime, datetime] | None = None, facts: pa.Table | None = None,
+    classes: npt.NDArray[Any] | None = None,
 ) -> EvaluationReport:  # fmt: skip
     """Measure a candidate on the test rows.
 
@@ -133,6 +123,8 @@ def evaluate(
         cost: latency, size and reproducibility.
         pool: scores of the pooled model on the same rows, if the candidate is a segment's.
         window: event times [from, to) that asked for the retraining.
+        facts: (n_rows,) each: what the scope's value reads, if it states one.
+        classes: of a multiclass task, by the columns of the scores.
     """
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
     rivals = [*baselines, *(one for one in (champion, pool) if one is not None)]
@@ -154,7 +146,18 @@ def evaluate(
         latency_ms=cost.latency_ms,
         size_mb=cost.size_mb,
         is_reproducible=cost.is_reproducible,
+        business=None if facts is None else value_predictions(spec, facts, scores, rivals, classes),
+        guardrails=_guard(spec, label, scores, champion),
     )
+
+
+def _guard(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats, champion: Contender | None) -> dict[str, Interval]:
+    found: dict[str, Interval] = {}
+    for name in spec.scope.guardrails if spec.scope and champion else ():
+        sign = -1.0 if name in LOWER_IS_BETTER else 1.0
+        measures = [measured(spec, name, label, of) for of in (scores, champion.scores)] if champion else []
+        found[name] = bootstrap_of(spec, len(label)).compare(measures[0], measures[1], sign)[2]
+    return found
 
 
 def gain_over(spec: ModelSpec, label: npt.NDArray[Any], one: Contender, other: Contender) -> Interval:
@@ -165,26 +168,12 @@ def gain_over(spec: ModelSpec, label: npt.NDArray[Any], one: Contender, other: C
 
 def _compare(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats, rivals: Sequence[Contender],
              sign: float) -> tuple[dict[str, Interval], list[Comparison]]:  # fmt: skip
-    names = tuple(dict.fromkeys((spec.metric, *spec.evaluation.metrics)))
-
-    def measured(name: str, of: Floats) -> Weighted:
-        return prepare(name, label, of, threshold=spec.evaluation.threshold)
-
-    evaluation = spec.evaluation
-    bootstrap = Bootstrap(len(label), evaluation.resamples, evaluation.confidence, spec.training.seed)
-    measures = [measured(name, scores) for name in names] + [measured(spec.metric, rival.scores) for rival in rivals]
-    point, draws = bootstrap.draws(measures)
-    metrics = {name: bootstrap.interval(point[i], draws[i]) for i, name in enumerate(names)}
-    comparisons = [
-        Comparison(
-            rival.name,
-            bootstrap.interval(point[i], draws[i]),
-            bootstrap.interval(sign * (point[0] - point[i]), sign * (draws[0] - draws[i])),
-            rival.version,
-        )
-        for i, rival in enumerate(rivals, len(names))
-    ]
-    return metrics, comparisons
+    guardrails = spec.scope.guardrails if spec.scope else ()
+    names = tuple(dict.fromkeys((spec.metric, *spec.evaluation.metrics, *guardrails)))
+    measures = [measured(spec, name, label, scores) for name in names]
+    measures += [measured(spec, spec.metric, label, rival.scores) for rival in rivals]
+    own, comparisons = compare_measures(spec, len(label), measures, rivals, len(names), sign)
+    return dict(zip(names, own, strict=True)), comparisons
 
 
 def _on_window(spec: ModelSpec, table: pa.Table, label: npt.NDArray[Any], scores: Floats, champion: Contender | None,
@@ -243,12 +232,8 @@ def measure_latency_ms(predict_one: Any, frame: pd.DataFrame, repeats: int = 20)
     return float(np.median(seconds[3:]) * 1000)
 
 
-def _comparison(content: Mapping[str, Any] | None) -> Any:
-    if content is None:
-        return None
-    return Comparison(
-        content["name"], Interval(**content["metric"]), Interval(**content["gain"]), content.get("version")
-    )
+def _against(content: Mapping[str, Any] | None) -> Comparison | None:
+    return None if content is None else Comparison.from_dict(content)
 
 
 def _slice(content: Mapping[str, Any]) -> SliceResult:

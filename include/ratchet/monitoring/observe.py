@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -17,7 +16,7 @@ import pyarrow.dataset as pads
 from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
 from include.ratchet.data.tables import count_rows, read_partitions, read_schema
 from include.ratchet.monitoring.multivariate import code_rows, separability
-from include.ratchet.monitoring.outcomes import POOLED_FOR, expect, measure, measure_groups
+from include.ratchet.monitoring.outcomes import POOLED_FOR, expect, measure, measure_groups, measure_value
 from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
 from include.ratchet.monitoring.quality import inspect, read_payloads, sample
 from include.ratchet.monitoring.reference import SCORE, Reference, describe, groups_of, read_reference
@@ -25,7 +24,7 @@ from include.ratchet.monitoring.signals import Look
 from include.ratchet.monitoring.store import write_looks
 from include.ratchet.registry.fleet import read_champions
 from include.ratchet.registry.ledger import AliasState
-from include.ratchet.rollout.labels import read_outcomes, said_probabilities
+from include.ratchet.rollout.labels import Outcomes, read_outcomes, said_probabilities
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, Partition
 from include.ratchet.training.metrics import Floats
@@ -38,6 +37,8 @@ _PLACE, _UNHELPFUL = "_place", "_is_unhelpful"
 _ROWS = 300_000
 """Held at once: of fifty features some 250 MB."""
 _ANSWERED = ("champion", "batch")
+_BY_LABEL = ("slice.", "fairness.", "business.")
+"""Numbers of which the next labels may leave nothing."""
 
 
 def records_of(settings: Settings, model: Model) -> Kind:
@@ -86,17 +87,15 @@ def observe_labels(
     """Looks at a partition with what labels that have come since then say of it; its profiles stay as they are."""
     found, by_key = [], {look.key: look for look in looks}
     for part in _parts(settings, model, list(by_key), partition):
-        rows, labels = _read_labels(
-            settings, model, _read(settings, model, part, partition, with_features=False), as_of
-        )
+        rows, known = _read_labels(settings, model, _read(settings, model, part, partition, with_features=False), as_of)
         for key, own in _split(rows, part):
             look = by_key[key]
             if look.version is None or not own.num_rows:
                 found.append(replace(look, as_of=as_of))
                 continue
             reference = read_reference(settings, model, key, look.version)
-            maturity, outcomes = _outcomes(model, reference, own, labels)
-            told = {name: one for name, one in look.numbers.items() if not name.startswith(("slice.", "fairness."))}
+            maturity, outcomes = _outcomes(model, reference, own, known)
+            told = {name: one for name, one in look.numbers.items() if not name.startswith(_BY_LABEL)}
             found.append(replace(look, as_of=as_of, maturity=maturity, numbers={**told, **outcomes}))
     return tuple(found)
 
@@ -105,7 +104,7 @@ def _observe(
     settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
 ) -> tuple[list[Look], dict[tuple[str, str], dict[str, ColumnProfile]]]:
     """Looks at some model keys, and the profiles of their columns by segment and partition."""
-    rows, labels = _read_labels(settings, model, _read(settings, model, keys, partition), as_of)
+    rows, known = _read_labels(settings, model, _read(settings, model, keys, partition), as_of)
     champions: Mapping[str, AliasState] | None = None
     profiles: dict[tuple[str, str], dict[str, ColumnProfile]] = {}
     looks = []
@@ -123,7 +122,7 @@ def _observe(
         payloads = read_payloads(own["payload"].take(pa.array(sample(own.num_rows))).to_pylist())
         columns, numbers = _profile(model, reference, own, payloads)
         profiles[key.segment, partition.key] = columns
-        maturity, outcomes = _outcomes(model, reference, own, labels)
+        maturity, outcomes = _outcomes(model, reference, own, known)
         told = {**numbers, **_service(own), **inspect(model.spec, payloads), **outcomes}
         looks.append(replace(empty, maturity=maturity, numbers=told))
     return looks, profiles
@@ -162,16 +161,12 @@ def _split(rows: pa.Table, keys: Sequence[ModelKey]) -> Iterator[tuple[ModelKey,
         yield key, sorted_rows.slice(end - count, count)
 
 
-def _read_labels(
-    settings: Settings, model: Model, rows: pa.Table, as_of: datetime
-) -> tuple[pa.Table, npt.NDArray[Any]]:  # fmt: skip
-    """The rows with where each one's label lies (`_PLACE`) and whether it was said not to help, and the labels."""
-    if not rows.num_rows:
-        return rows, np.zeros(0)
+def _read_labels(settings: Settings, model: Model, rows: pa.Table, as_of: datetime) -> tuple[pa.Table, Outcomes]:
+    """The rows with where each one's label lies (`_PLACE`) and whether it was said not to help, and what is known."""
     outcomes = read_outcomes(settings, model, rows.select(_UNIT), as_of)
     keys = rows["key"].combine_chunks()
     rows = rows.append_column(_PLACE, outcomes.labels.locate(keys))
-    return rows.append_column(_UNHELPFUL, pc.is_in(keys, value_set=outcomes.unhelpful)), outcomes.labels.values
+    return rows.append_column(_UNHELPFUL, pc.is_in(keys, value_set=outcomes.unhelpful)), outcomes
 
 
 def _read(
@@ -245,9 +240,7 @@ def _service(rows: pa.Table) -> dict[str, float]:
     return found
 
 
-def _outcomes(
-    model: Model, reference: Reference, rows: pa.Table, values: npt.NDArray[Any]
-) -> tuple[float, dict[str, float]]:
+def _outcomes(model: Model, reference: Reference, rows: pa.Table, outcomes: Outcomes) -> tuple[float, dict[str, float]]:
     """Share of labels that have come, and what the champion's answers were worth; each key counts once."""
     spec = model.spec
     groups = {FEATURE + name for name in (*spec.evaluation.slices, *spec.evaluation.sensitive)}
@@ -264,8 +257,7 @@ def _outcomes(
     rows = rows.take(pa.array(np.sort(first)))
     scores, is_whole = _scores(reference, rows)
     rows = rows.filter(pa.array(is_whole))
-    places = rows[_PLACE].combine_chunks()
-    is_known, labels = pc.is_valid(places).to_numpy(zero_copy_only=False), values[pc.drop_null(places).to_numpy()]
+    is_known, labels = outcomes.labels.at(rows[_PLACE].combine_chunks())
     if spec.task == "multiclass":
         place = {name: position for position, name in enumerate(reference.classes)}
         codes = np.array([place.get(str(one), -1) for one in labels], np.int64)
@@ -280,6 +272,7 @@ def _outcomes(
         "label": float(labels.mean()) if len(labels) and spec.task != "multiclass" else float("nan"),
         "unhelpful_share": (pc.sum(rows[_UNHELPFUL]).as_py() or 0) / rows.num_rows,
         **measure_groups(spec, known_groups, labels, known),
+        **measure_value(model, outcomes.landed, rows["key"].filter(pa.array(is_known)), known, reference.classes),
     }  # fmt: skip
     return len(labels) / rows.num_rows, {name: value for name, value in numbers.items() if np.isfinite(value)}
 

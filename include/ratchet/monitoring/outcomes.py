@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from include.ratchet.spec import WHOLE, ModelSpec
+from include.ratchet.evaluation.business import value_landed
+from include.ratchet.spec import WHOLE, Model, ModelSpec
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats, prepare, score
 
@@ -110,6 +112,27 @@ def measure_groups(
         if column in spec.evaluation.sensitive and len(masks) > 1:
             found[f"fairness.{column}"] = _gap(spec, [(label[mask], scores[mask]) for mask in masks.values()])
     return {name: value for name, value in found.items() if np.isfinite(value)}
+
+
+def measure_value(
+    model: Model, landed: pa.Table | None, keys: pa.Array, scores: Floats, classes: Sequence[str] = ()
+) -> dict[str, float]:
+    """What a prediction was worth in the mean, by the name of that number; nothing where the spec does not say.
+
+    Args:
+        model: states what a prediction is worth.
+        landed: of the rows, as `read_facts` gives it.
+        keys: (n_rows,) of rows with labels.
+        scores: (n_rows,) or (n_rows, n_classes).
+        classes: of a multiclass task.
+    """
+    business = model.spec.scope.business if model.spec.scope else None
+    if business is None or not len(keys):
+        return {}
+    keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    values = value_landed(model, landed, keys, scores, np.array(classes) if classes else None)
+    values = values[np.isfinite(values)]
+    return {business.number: float(values.mean())} if len(values) >= 2 * MIN_CLASS_ROWS else {}
 
 
 def is_worse(spec: ModelSpec) -> float:

@@ -75,6 +75,7 @@ def find_worth(
                 signals += _metric_signal(spec, kind, shift, len(days))
                 drawn |= {f"{name}_window": float(shift.found[0]), f"{name}_expected": float(shift.expected[0]),
                           f"{name}_low": float(shift.low[0]), f"{name}_high": float(shift.high[0])}  # fmt: skip
+    signals += _value_signal(spec, series, mature[-LONGER * window :])
     signals += _together_signal(spec, series, newest[-window:])
     signals += _label_signal(spec, series, mature[-window:])
     signals += _group_signals(spec, series, mature[-window:])
@@ -93,6 +94,25 @@ def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[
         p <= spec.monitoring.alpha and fall >= spec.margin,
         f"{spec.metric} {word} {shift.found[0]:.4f} over {days} partition(s), {shift.expected[0]:.4f} "
         f"[{shift.low[0]:.4f}, {shift.high[0]:.4f}] was to be expected",
+    )]  # fmt: skip
+
+
+def _value_signal(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list[Signal]:
+    """What predictions are worth to the business; watched where the spec says how much less would count."""
+    business = spec.scope.business if spec.scope else None
+    shift = series.compare([business.number], days) if business is not None else None
+    if business is None or business.margin is None or shift is None:
+        return []
+    worse = 1.0 if business.lower_is_better else -1.0
+    p = float((shift.p_above if worse > 0 else shift.p_below)[0])
+    fall = worse * float(shift.found[0] - shift.expected[0])
+    if not np.isfinite(p):
+        return []
+    return [Signal(
+        "performance", business.name, "fall", fall, business.margin, p, len(days),
+        p <= spec.monitoring.alpha and fall >= business.margin,
+        f"{business.name} is {shift.found[0]:.4g} {business.unit} a prediction over {len(days)} partition(s), "
+        f"{shift.expected[0]:.4g} [{shift.low[0]:.4g}, {shift.high[0]:.4g}] was to be expected",
     )]  # fmt: skip
 
 

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.blobs import open_blobs
+from include.ratchet.data.facts import read_facts
+from include.ratchet.data.records import record_keys
 from include.ratchet.data.segments import read_part, segments_of
 from include.ratchet.data.tables import PARTITION_COLUMN, Table
 from include.ratchet.errors import VersionNotFoundError
@@ -25,7 +27,15 @@ from include.ratchet.monitoring.binning import Bins, is_countable, make_bins
 from include.ratchet.monitoring.calendar import by_partition
 from include.ratchet.monitoring.descriptors import DESCRIPTORS
 from include.ratchet.monitoring.multivariate import ROWS, Codes, code_rows, separability_of_days
-from include.ratchet.monitoring.outcomes import POOLED_FOR, Calibration, calibrate, expect, measure, measure_groups
+from include.ratchet.monitoring.outcomes import (
+    POOLED_FOR,
+    Calibration,
+    calibrate,
+    expect,
+    measure,
+    measure_groups,
+    measure_value,
+)
 from include.ratchet.monitoring.quality import sample as sample_of
 from include.ratchet.monitoring.usual import Usual, learn_usual, nothing_usual
 from include.ratchet.registry.importance import importance_shares
@@ -157,11 +167,15 @@ def build_reference(settings: Settings, model: Model, version: Version) -> Refer
     is_class = model.spec.task != "regression"
     calibration = calibrate(label, scores) if is_class else Calibration(np.zeros(0), np.zeros(0))
     own = test.select([model.spec.event_time]).append_column(SCORE, pa.array(score_of(scores)))
+    valued = model.spec.scope.valued_columns if model.spec.scope else ()
+    facts = read_facts(settings, model, test[model.spec.event_time], valued, version.as_of,
+                       version.lineage.source_versions.get(model.name)) if valued else None  # fmt: skip
+    names = () if classes is None else tuple(str(one) for one in classes)
     payload = _describe_landed(settings, model, version, bins, test)
     return Reference(
         version.key, version.number, bins, features, count_days(model, {SCORE: bins[SCORE]}, own), payload,
-        numbers={**_numbers(model, test, label, scores, calibration), **numbers}, calibration=calibration, sample=taken,
-        classes=() if classes is None else tuple(str(one) for one in classes),
+        numbers={**_numbers(model, test, label, scores, calibration, facts, names), **numbers},
+        calibration=calibration, sample=taken, classes=names,
         importance=_importance(version, settings, columns),
     )  # fmt: skip
 
@@ -192,11 +206,19 @@ def groups_of(model: Model, table: pa.Table, prefix: str = "") -> dict[str, Any]
     return found
 
 
-def _numbers(model: Model, test: pa.Table, label: Any, scores: Floats, calibration: Calibration) -> dict[str, Floats]:
+def _numbers(
+    model: Model,
+    test: pa.Table,
+    label: Any,
+    scores: Floats,
+    calibration: Calibration,
+    facts: pa.Table | None,
+    classes: Sequence[str],
+) -> dict[str, Floats]:
     """What is measured of every test day, by name."""
     spec = model.spec
     partitions, day = by_partition(spec, times(test, spec.event_time))
-    groups = groups_of(model, test)
+    groups, keys = groups_of(model, test), record_keys(spec, test)
     found: dict[str, Floats] = {}
     for position in range(len(partitions)):
         rows = day == position
@@ -205,6 +227,7 @@ def _numbers(model: Model, test: pa.Table, label: Any, scores: Floats, calibrati
             "label": float(label[rows].mean()) if rows.any() and spec.task != "multiclass" else float("nan"),
             "volume": float(rows.sum()),
             **measure_groups(spec, {name: values[rows] for name, values in groups.items()}, label[rows], scores[rows]),
+            **measure_value(model, facts, keys.filter(pa.array(rows)), scores[rows], classes),
         }  # fmt: skip
         for name, value in one.items():
             found.setdefault(name, np.full(len(partitions), np.nan))[position] = value

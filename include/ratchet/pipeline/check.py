@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.ratchet.errors import SpecError
+from include.ratchet.evaluation.business import check_business
 from include.ratchet.features import feature_query
 from include.ratchet.spec import Model
 from include.ratchet.spec.modules import load_function
@@ -11,7 +12,7 @@ from include.ratchet.training.proposals import CANDIDATE, fixed_points
 
 
 def check_model(model: Model) -> None:
-    """Load everything that the spec refers to: sources, features with the columns of slices and baselines, candidates.
+    """Load everything that the spec refers to: sources, features and the columns that others name, values, candidates.
 
     Raises:
         SpecError: something is missing or cannot be built; the message says where and what to do.
@@ -22,6 +23,7 @@ def check_model(model: Model) -> None:
         if function is not None:
             load_function(model, "sources.py", function)
     feature_query(model)
+    check_business(spec)
     for point in fixed_points(spec, "tpe", len(spec.training.candidates)):
         name = point.pop(CANDIDATE)
         candidate = Candidate(name, {key.removeprefix(f"{name}."): value for key, value in point.items()})

@@ -9,16 +9,20 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from include.ratchet.evaluation.gates import Circumstances, Verdict, judge
+from include.ratchet.data.facts import find_facts, read_facts
+from include.ratchet.data.records import record_keys
+from include.ratchet.evaluation.comparison import Contender
+from include.ratchet.evaluation.gates import Circumstances, judge
 from include.ratchet.evaluation.report import (
-    Contender,
     CostResult,
     EvaluationReport,
     evaluate,
     gain_over,
     measure_latency_ms,
 )
+from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.rivals import Rival, read_champion, score_champion, score_rival
@@ -31,6 +35,7 @@ from include.ratchet.pipeline.train import (
     folder_of,
     lineage_of,
     load_set,
+    snapshot_of,
 )
 from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
@@ -146,6 +151,8 @@ def evaluate_candidate(
         pool=pooled,
         cost=CostResult(**fitted.facts["cost"]),
         window=request.cause,
+        facts=_read_facts(workspace, request, data),
+        classes=classes,
     )  # fmt: skip
     circumstances = Circumstances(
         is_data_valid=bool(folder.need_json(VALIDATION)["passed"]),
@@ -163,6 +170,19 @@ def evaluate_candidate(
         "pool": pool.version.number if pool else None, "pool_gain": asdict(gain) if gain else None,
     })  # fmt: skip
     return report
+
+
+def _read_facts(workspace: Workspace, request: TrainingRequest, data: TrainingSet) -> pa.Table | None:
+    """What the scope's value reads of the test rows, as the snapshot's table version had it."""
+    spec, test = data.model.spec, data.test_table
+    business = spec.scope.business if spec.scope else None
+    if business is None:
+        return None
+    version = snapshot_of(workspace, request).sources.get(spec.name)
+    facts = read_facts(
+        workspace.settings, data.model, test[spec.event_time], business.columns, request.as_of, version
+    )  # fmt: skip
+    return find_facts(data.model, facts, record_keys(spec, test), business.columns)
 
 
 def register(

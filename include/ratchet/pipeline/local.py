@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import PartitionUnavailableError, SpecError
-from include.ratchet.evaluation.gates import Verdict
+from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.pipeline import fleet, ingest, judge, train
 from include.ratchet.pipeline.fleet import KeyResult
 from include.ratchet.pipeline.online import materialise

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.ratchet.errors import RatchetError, SchemaChangedError
-from include.ratchet.evaluation.report import Contender
+from include.ratchet.evaluation.comparison import CHAMPION as CONTENDER
+from include.ratchet.evaluation.comparison import Contender
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
@@ -46,7 +47,7 @@ def score_champion(
     if state is None:
         return None, None
     try:
-        return score_rival(open_rival(workspace, model, key, state.version), "champion", model, test, classes), None
+        return score_rival(open_rival(workspace, model, key, state.version), CONTENDER, model, test, classes), None
     except SchemaChangedError as error:
         return None, f"champion {error}"
     except (RatchetError, ValueError, TypeError) as error:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.spec import ModelSpec, format_duration
 
@@ -39,6 +39,7 @@ def render_markdown(
     parts = [
         f"# {_text(lineage.key)}",
         _text(spec.description),
+        *_scope(spec, report),
         _table(("", ""), _facts(spec, lineage, verdict)),
         "## Metrics",
         _table(("metric", "value", "interval"), _metrics(report)),
@@ -67,6 +68,32 @@ def render_html(markdown_text: str, title: str) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style><body>{body}</body></html>\n"
     )
+
+
+def _scope(spec: ModelSpec, report: EvaluationReport) -> Iterable[str]:
+    """What it is there for and is held to, before any number of its own."""
+    scope = spec.scope
+    if scope is None:
+        return
+    limits = scope.constraints
+    rows = [
+        ("problem", scope.problem), ("decision", scope.decision), ("decides", spec.metric),
+        ("guardrails", ", ".join(f"{name} (at most {margin:g} worse)" for name, margin in scope.guardrails.items())),
+        *((f"{one.kind.replace('_', ' ')}: {name}", f"{spec.metric} {one.value:g}, {one.source}"
+           + (" (to be beaten)" if one.beat else "")) for name, one in scope.references.items()),
+        ("answers within", f"{limits.latency_ms:g} ms" if limits.latency_ms else None),
+        ("knows at most so long ago", format_duration(limits.freshness) if limits.freshness else None),
+        ("cost", limits.cost), *(("legal", one) for one in limits.legal),
+    ]  # fmt: skip
+    yield "## What it is for"
+    yield _table(("", ""), [row for row in rows if row[1]])
+    found = report.business
+    if found is not None and found.rows:
+        yield f"## {_text(found.name)}, in {_text(found.unit)} a prediction"
+        values = [("this version", str(found.mean), ""),
+                  *((one.name, str(one.metric), str(one.gain)) for one in found.rivals)]  # fmt: skip
+        yield _table(("", "mean", "gain over it"), values)
+        yield f"Of {found.rows} test rows, by {_text(scope.business.value if scope.business else '')}."
 
 
 def _facts(spec: ModelSpec, lineage: Lineage, verdict: Verdict) -> Sequence[tuple[str, Any]]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.registry.bundle import BUNDLE, BUNDLE_TAG, pack
 from include.ratchet.registry.formats import Format
 from include.ratchet.registry.lineage import Lineage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.records import RecordTable
+from include.ratchet.evaluation.business import value_landed
 from include.ratchet.evaluation.report import row_loss
 from include.ratchet.rollout.labels import Outcomes, said_probabilities
 from include.ratchet.rollout.sequential import Floats, Moments
@@ -21,6 +22,7 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, partition_of
 
 _TIME = pa.timestamp("us", "UTC")
+_NOTHING = Moments(0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,25 @@ class Human:
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What predictions were worth in the business's unit, on labelled rows, each key once.
+
+    Attributes:
+        name: of the value.
+        unit: that it is counted in.
+        champion: of its rows.
+        challenger: of its rows; None without one.
+        gain: challenger's less champion's on the rows that both scored.
+    """
+
+    name: str
+    unit: str
+    champion: Moments
+    challenger: Moments | None
+    gain: Moments
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that a look at a stage decides on.
 
@@ -83,6 +104,7 @@ class Evidence:
         paired: challenger's less champion's loss on the labelled rows that both scored.
         shift: distance of the two distributions of scores (Kolmogorov-Smirnov).
         human: people's answers; None unless a person answered.
+        worth: of the predictions; None where the spec's scope does not state it.
     """
 
     since: datetime
@@ -92,6 +114,7 @@ class Evidence:
     paired: Moments
     shift: float | None
     human: Human | None = None
+    worth: Worth | None = None
 
     @property
     def subject(self) -> Arm:
@@ -111,23 +134,25 @@ class _Scored:
     keys: npt.NDArray[np.int32]
     hours: npt.NDArray[np.int64]
     losses: Floats
+    values: Floats
 
 
 def gather(settings: Settings, model: Model, state: RolloutState, as_of: datetime) -> Evidence:
     """The evidence of the present stage as it stood at `as_of`, of one key."""
     (records,) = read_stages(settings, model, [(state, as_of)])
-    return weigh(model.spec, records)
+    return weigh(model, records)
 
 
-def weigh(spec: ModelSpec, records: StageRecords) -> Evidence:
+def weigh(model: Model, records: StageRecords) -> Evidence:
     """The evidence of a stage, of what was recorded in it."""
+    spec = model.spec
     state, rows, outcomes = records.state, records.rows, records.outcomes
     tables = {
         version: rows.filter(pc.equal(rows["version"], version))
         for version in (state.champion, state.challenger)
         if version is not None
     }
-    scored = {version: _score(spec, table, outcomes) for version, table in tables.items()}
+    scored = {version: _score(model, table, outcomes) for version, table in tables.items()}
     arms = {version: _arm(version, tables[version], scored[version]) for version in tables}
     challenger = arms.get(state.challenger) if state.challenger is not None else None
     shift = None
@@ -138,9 +163,10 @@ def weigh(spec: ModelSpec, records: StageRecords) -> Evidence:
         as_of=records.as_of,
         champion=arms[state.champion],
         challenger=challenger,
-        paired=_pair(scored[state.champion], scored[state.challenger]) if state.challenger else Moments(0, 0.0, 0.0),
+        paired=_pair(scored[state.champion], scored[state.challenger], "losses") if state.challenger else _NOTHING,
         shift=shift,
         human=_compare_people(spec, tables[state.champion], outcomes) if state.strategy == "defer" else None,
+        worth=_weigh_worth(spec, scored[state.champion], scored.get(state.challenger or 0)),
     )
 
 
@@ -189,13 +215,40 @@ def _scores(table: pa.Table) -> Floats:
     return scores[np.isfinite(scores)]  # type: ignore[no-any-return]
 
 
-def _score(spec: ModelSpec, table: pa.Table, outcomes: Outcomes) -> _Scored:
-    """Losses of the rows that have a score and a label."""
+def _score(model: Model, table: pa.Table, outcomes: Outcomes) -> _Scored:
+    """Losses and values of the rows that have a score and a label."""
+    spec = model.spec
     table = _predicted(spec, table)
     is_known, labels = outcomes.labels.at(table[LABEL].combine_chunks())
     table = table.filter(pa.array(is_known))
     hours = pc.cast(table["event_time"], pa.int64()).to_numpy() // 3_600_000_000
-    return _Scored(table[UNIT].to_numpy(), table[KEY].to_numpy(), hours, _losses(spec, table, labels))
+    said: tuple[Floats, npt.NDArray[Any] | None] = (table["score"].to_numpy(), None)
+    if spec.task == "multiclass":
+        said = _class_scores(table)
+    values = value_landed(model, outcomes.landed, table["key"].combine_chunks(), *said)
+    return _Scored(table[UNIT].to_numpy(), table[KEY].to_numpy(), hours, _losses(spec, table, labels), values)
+
+
+def _class_scores(table: pa.Table) -> tuple[Floats, npt.NDArray[Any]]:
+    """What was said of each class, (n_rows, n_classes), and the classes' names."""
+    shares = said_probabilities(table["output"].to_pylist())
+    classes = sorted({name for share in shares for name in share})
+    found = [[share.get(name, 0.0) for name in classes] for share in shares]
+    return np.array(found, np.float64).reshape(len(shares), max(len(classes), 1)), np.array(classes or [""])
+
+
+def _weigh_worth(spec: ModelSpec, champion: _Scored, challenger: _Scored | None) -> Worth | None:
+    business = spec.scope.business if spec.scope else None
+    if business is None:
+        return None
+
+    def of(scored: _Scored) -> Moments:
+        _, first = np.unique(scored.keys, return_index=True)
+        values = scored.values[first]
+        return Moments.of(values[np.isfinite(values)])
+
+    gain = _pair(champion, challenger, "values") if challenger else _NOTHING
+    return Worth(business.name, business.unit, of(champion), of(challenger) if challenger else None, gain)
 
 
 def _predicted(spec: ModelSpec, table: pa.Table) -> pa.Table:
@@ -215,14 +268,16 @@ def _losses(spec: ModelSpec, table: pa.Table, labels: npt.NDArray[Any]) -> Float
     return -np.log(np.clip(said, 1e-15, 1))  # type: ignore[no-any-return]
 
 
-def _pair(champion: _Scored, challenger: _Scored) -> Moments:
-    """Differences of loss on what both versions scored; a key that was asked for twice counts once, the first time."""
+def _pair(champion: _Scored, challenger: _Scored, what: Literal["losses", "values"]) -> Moments:
+    """Differences on what both versions scored; a key that was asked for twice counts once, the first time."""
     _, one, other = np.intersect1d(champion.units, challenger.units, return_indices=True)
     order = np.argsort(one, kind="stable")
     one, other = one[order], other[order]
     _, first = np.unique(champion.keys[one], return_index=True)
     hours = champion.hours[one[first]]
-    return Moments.of(challenger.losses[other[first]] - champion.losses[one[first]], hours, hours // 24)
+    apart = getattr(challenger, what)[other[first]] - getattr(champion, what)[one[first]]
+    is_known = np.isfinite(apart)
+    return Moments.of(apart[is_known], hours[is_known], hours[is_known] // 24)
 
 
 def _compare_people(spec: ModelSpec, table: pa.Table, outcomes: Outcomes) -> Human | None:

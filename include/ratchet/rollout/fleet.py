@@ -197,7 +197,7 @@ def _by_evidence(
 
 
 def _look(settings: Settings, model: Model, records: StageRecords, action: str, order: Order) -> Outcome:
-    seen = look(model.spec.rollout, records.state, weigh(model.spec, records))
+    seen = look(model.spec.rollout, records.state, weigh(model, records))
     return _move(settings, records.state, seen, records.as_of, action, order)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.ratchet.data.availability import hide_outcomes
-from include.ratchet.data.records import RecordTable, record_keys
-from include.ratchet.data.tables import Table
+from include.ratchet.data.facts import KEY, read_facts
+from include.ratchet.data.records import RecordTable
 from include.ratchet.settings import Settings
-from include.ratchet.spec import Model, ModelSpec, partition_of
+from include.ratchet.spec import Model, ModelSpec
 from include.ratchet.training.frames import label_array
 
 END = datetime(9000, 1, 1, tzinfo=UTC)
@@ -62,12 +61,14 @@ class Outcomes:
         truths: the same without what people answered.
         people: what people answered to deferred rows.
         unhelpful: keys of predictions of which callers said that they did not help.
+        landed: what landed of the rows; None of a model without any.
     """
 
     labels: Known
     truths: Known
     people: Known
     unhelpful: pa.Array
+    landed: pa.Table | None = None
 
 
 def read_outcomes(settings: Settings, model: Model, rows: pa.Table, as_of: datetime = END) -> Outcomes:
@@ -80,13 +81,14 @@ def read_outcomes(settings: Settings, model: Model, rows: pa.Table, as_of: datet
         as_of: what became available then or later is not seen.
     """
     spec = model.spec
-    landed = _read_landed(settings, model, rows, as_of)
+    valued = spec.scope.valued_columns if spec.scope else ()
+    facts = read_facts(settings, model, rows["event_time"], [spec.label.column, *valued], as_of)
+    landed = _labels_of(spec, facts)
     feedback = _read_feedback(settings, model, rows, as_of)
     said, people = (_values_of(spec, feedback, kind) for kind in ("label", "human"))
     unhelpful = feedback.filter(pc.equal(feedback["kind"], "unhelpful"))["key"].combine_chunks()
-    return Outcomes(
-        _merge(spec, landed, said, people), _merge(spec, landed, said), _merge(spec, people), pc.unique(unhelpful)
-    )
+    labels, truths = _merge(spec, landed, said, people), _merge(spec, landed, said)
+    return Outcomes(labels, truths, _merge(spec, people), pc.unique(unhelpful), facts)
 
 
 def to_label(spec: ModelSpec, value: Any) -> float | str | None:
@@ -109,24 +111,13 @@ _BOOLEANS = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0
 _Pairs = tuple[list[str], list[Any]]
 
 
-def _read_landed(settings: Settings, model: Model, asked: pa.Table, as_of: datetime) -> _Pairs:
-    spec, table = model.spec, Table(settings, model.name, model.name)
-    times = pc.min_max(asked["event_time"]).as_py()
-    if times["min"] is None:
+def _labels_of(spec: ModelSpec, facts: pa.Table | None) -> _Pairs:
+    if facts is None or spec.label.column not in facts.column_names:
         return [], []
-    first, last = (partition_of(spec, times[end]).key for end in ("min", "max"))
-    inside = [key for key in table.row_counts() if first <= key <= last]
-    if not inside:
-        return [], []
-    label, schema = spec.label, table.schema()
-    there = schema.names if schema is not None else []
-    wanted = dict.fromkeys([*spec.keys, spec.event_time, label.column, label.available_time])
-    rows = table.read(inside, columns=[name for name in wanted if name is not None and name in there])
-    rows = hide_outcomes(rows, model, as_of - timedelta(microseconds=1))
-    rows = rows.filter(pc.is_valid(rows[label.column]))
+    rows = facts.filter(pc.is_valid(facts[spec.label.column]))
     values = label_array(rows, spec)
     is_text = spec.task == "multiclass"
-    return record_keys(spec, rows).to_pylist(), [str(one) for one in values] if is_text else list(values.astype(float))
+    return rows[KEY].to_pylist(), [str(one) for one in values] if is_text else list(values.astype(float))
 
 
 def _read_feedback(settings: Settings, model: Model, rows: pa.Table, as_of: datetime) -> pa.Table:

@@ -56,6 +56,11 @@ def facts_of(state: RolloutState) -> dict[str, Any]:
         arm = numbers.get(name)
         if arm:
             facts[f"{name}, version {arm['version']}"] = f"{arm['rows']} rows, {arm['loss']['rows']} labelled"
+    worth = numbers.get("worth")
+    if worth:
+        for name in ("champion", "challenger"):
+            if worth[name] and worth[name]["rows"]:
+                facts[f"{worth['name']}, {name}"] = f"{worth[name]['mean']:.4g} {worth['unit']} a prediction"
     difference = numbers.get("difference")
     if difference:
         facts["challenger's loss less champion's"] = Bounds.from_dict(difference)

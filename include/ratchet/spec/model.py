@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
 from include.ratchet.spec.monitoring import MonitoringSpec
+from include.ratchet.spec.scope import ScopeSpec
 from include.ratchet.spec.segments import ModelKey, SegmentsSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
 from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
@@ -77,6 +78,8 @@ class ModelSpec(Spec):
     """One paragraph: what is predicted, for whom, to decide what."""
     task: Literal["binary", "multiclass", "regression"]
     tags: tuple[Name, ...] = ()
+    scope: ScopeSpec | None = None
+    """Why it is there and what it is held to; absent: only `description` says."""
 
     source: SourceSpec
     keys: tuple[ColumnName, ...] = Field(min_length=1)
@@ -109,12 +112,15 @@ class ModelSpec(Spec):
     @model_validator(mode="after")
     def _check_metrics(self) -> Self:
         allowed = TASK_METRICS[self.task]
-        for metric in (self.metric, *self.evaluation.metrics):
-            if metric not in allowed:
-                message = (
-                    f"evaluation: {metric} does not measure a {self.task} task; expected one of {', '.join(allowed)}"
-                )
-                raise ValueError(message)
+        wanted = {"evaluation": (self.metric, *self.evaluation.metrics),
+                  "scope.guardrails": tuple(self.scope.guardrails) if self.scope else ()}  # fmt: skip
+        for where, metrics in wanted.items():
+            for metric in metrics:
+                if metric not in allowed:
+                    message = (
+                        f"{where}: {metric} does not measure a {self.task} task; expected one of {', '.join(allowed)}"
+                    )
+                    raise ValueError(message)
         return self
 
     @model_validator(mode="after")
@@ -132,6 +138,12 @@ class ModelSpec(Spec):
                 "mask other columns, or give the rows a key that may be seen"
             )
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _check_scope(self) -> Self:
+        if self.scope is not None:
+            self.scope.check_columns(self.columns)
         return self
 
     @model_validator(mode="after")
@@ -207,9 +219,13 @@ class ModelSpec(Spec):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of what it says of the model: defaults filled in; comments, order and operation left out."""
-        content = self.model_dump(mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts"})
+        content = self.model_dump(
+            mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts", "scope"}
+        )
         for operational in ("backend", "isolation", "resources"):  # another place, the same result
             del content["training"][operational]
+        if self.scope is not None:
+            content["scope"] = self.scope.model_dump(mode="json", include={"guardrails", "references", "business"})
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -17,8 +17,10 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pyarrow as pa
 from joblib.externals.loky import get_reusable_executor
 
+from include.ratchet.evaluation.business import value_rows
 from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.monitoring.backtest.work import (
     BLOCK_DAYS,
@@ -58,6 +60,7 @@ class Folds:
         self._places: dict[tuple[int, int], tuple[int, slice]] = {}
         self._blocks: dict[int, int] = {}
         self._metrics: dict[tuple[int, int], float] = {}
+        self._worths: dict[tuple[int, int], tuple[float, int]] = {}
         self._read = lru_cache(_CACHED)(lambda fit, block: np.load(path_of(self._folder, fit, block)))
 
     @property
@@ -106,6 +109,19 @@ class Folds:
             rows = self.history.rows_of(day)
             self._metrics[fit, day] = measure(self.history.spec, self.history.codes[rows], self.scores(fit, day))
         return self._metrics[fit, day]
+
+    def worth(self, fit: int, day: int) -> tuple[float, int]:
+        """A day's mean value of a prediction, nan without any, and of how many rows it is known."""
+        if (fit, day) not in self._worths:
+            spec, rows = self.history.spec, self.history.rows_of(day)
+            business = spec.scope.business if spec.scope else None
+            values = np.zeros(0)
+            if business is not None and self.history.facts is not None:
+                facts = self.history.facts.take(pa.array(rows))
+                values = value_rows(spec, business, facts, self.scores(fit, day), self.history.classes)
+            values = values[np.isfinite(values)]
+            self._worths[fit, day] = (float(values.mean()) if len(values) else float("nan"), len(values))
+        return self._worths[fit, day]
 
     def metric_known(self, fit: int, day: int, as_of: int) -> float:
         """Of a day by the labels that were available before another day began."""

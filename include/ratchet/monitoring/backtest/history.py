@@ -8,7 +8,10 @@ from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from include.ratchet.data.facts import find_facts, read_facts
+from include.ratchet.data.records import record_keys
 from include.ratchet.data.snapshots import Snapshot, build_snapshot
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import SpecError, TooFewRowsError
@@ -20,6 +23,7 @@ from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION
 from include.ratchet.registry.versions import get_version
+from include.ratchet.rollout.labels import END
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of, partitions_between
 from include.ratchet.training.fit import Candidate, build_estimator
 from include.ratchet.training.frames import LABEL_AVAILABLE, class_codes, features_frame, label_array, times
@@ -115,8 +119,19 @@ def read_history(
         model, candidate, request.max_rows, request.resamples, days, offsets.astype(np.int64),
         table.select([spec.event_time, LABEL_AVAILABLE, spec.label.column]),
         features_frame(table, feature_names(model)), label, codes, classes, event, times(table, LABEL_AVAILABLE),
+        _read_facts(workspace, model, table),
     )  # fmt: skip
     return history, [day.key for day in days].index(first.key)
+
+
+def _read_facts(workspace: Workspace, model: Model, table: pa.Table) -> pa.Table | None:
+    """What the value of a prediction reads, with hindsight: as it has landed by now."""
+    spec = model.spec
+    if spec.scope is None or spec.scope.business is None:
+        return None
+    columns = spec.scope.business.columns
+    landed = read_facts(workspace.settings, model, table[spec.event_time], columns, END)
+    return find_facts(model, landed, record_keys(spec, table), columns)
 
 
 def _take_snapshot(workspace: Workspace, model: Model, key: ModelKey, first: Partition, last: Partition) -> Snapshot:

@@ -39,6 +39,8 @@ class PolicyResult:
         asked: days on which a fit was asked for, the first left out.
         weeks: the metric of each seven days' rows; rows are resampled.
         days: the metric of each day, None where it has none.
+        worth: a prediction's mean value, and its gain over `never`, both resampled as the metric is; None where the
+            spec's scope states no value.
     """
 
     name: str
@@ -55,6 +57,7 @@ class PolicyResult:
     asked: tuple[str, ...]
     weeks: tuple[Interval, ...]
     days: tuple[float | None, ...]
+    worth: tuple[Interval, Interval] | None = None
 
 
 class Judgement:
@@ -66,7 +69,7 @@ class Judgement:
         self._sign = -1.0 if self._spec.metric in LOWER_IS_BETTER else 1.0
         self._rows = np.array([len(self._history.rows_of(day)) for day in served], np.float64)
         self._weeks: dict[tuple[tuple[int, int], ...], Interval] = {}
-        self._never, self._nightly = self._daily(never), self._daily(nightly)
+        self._first, self._never, self._nightly = never, self._daily(never), self._daily(nightly)
 
     def judge(self, run: Run) -> PolicyResult:
         """All numbers of one run."""
@@ -85,8 +88,20 @@ class Judgement:
             run.escalations, int(harmed.sum()), int(missed.sum()),
             tuple(self._history.days[day].key for day in run.asked),
             tuple(self._week(tuple(pairs[start : start + 7])) for start in range(0, len(pairs), 7)),
-            tuple(float(value) if np.isfinite(value) else None for value in daily),
+            tuple(float(value) if np.isfinite(value) else None for value in daily), self._worth(run, means, starts),
         )  # fmt: skip
+
+    def _worth(self, run: Run, means: Bootstrap, starts: npt.NDArray[np.int64]) -> tuple[Interval, Interval] | None:
+        business = self._spec.scope.business if self._spec.scope else None
+        if business is None:
+            return None
+        own, never = (self._worth_of_days(one, starts) for one in (run, self._first))
+        mean, _, gain = means.compare(own, never, -1.0 if business.lower_is_better else 1.0)
+        return mean, gain
+
+    def _worth_of_days(self, run: Run, starts: npt.NDArray[np.int64]) -> Weighted:
+        found = [self._folds.worth(fit, day) for fit, day in zip(run.champions, self._served, strict=True)]
+        return _mean_of(np.array([mean for mean, _ in found]), np.array([rows for _, rows in found], float), starts)
 
     def _harmed(self, daily: Floats) -> npt.NDArray[np.bool_]:
         """Days at whose end the last 28 were surely worse than nightly's by more than the margin, (n_days,)."""

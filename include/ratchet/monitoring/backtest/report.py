@@ -27,7 +27,7 @@ KEEP = 0.95
 """Share of nightly's gain that a recommended policy keeps."""
 CHEAP = 0.2
 """Share of nightly's fits from which on it is said that the policy is not cheap."""
-COLUMNS = (
+_COLUMNS = (
     "policy", "mean of days", "pooled", "gain over never", "of nightly's", "fits", "fit s", "refused", "alarms",
     "people", "harmed", "missed",
 )  # fmt: skip
@@ -125,8 +125,13 @@ def _cron(policy: str | None) -> str | None:
     return f"{minute} {hour} */{days} * *" if days < 28 else known["monthly"]
 
 
+def head_of(result: Backtest) -> tuple[str, ...]:
+    """Names of the table's columns; two more where a prediction's value is stated."""
+    return (*_COLUMNS, result.worth, "its gain over never") if result.worth else _COLUMNS
+
+
 def tabulate(result: Backtest) -> list[tuple[str, ...]]:
-    """A row of `COLUMNS` for each policy."""
+    """A row for each policy, under `head_of`."""
     return [_row(one, result.policy("nightly")) for one in result.policies]
 
 
@@ -134,7 +139,7 @@ def to_markdown(result: Backtest, found: Recommendation) -> str:
     """The report as Markdown."""
     lines = [
         f"# Backtest of {result.key}: {result.days[0]} to {result.days[-1]}", "", found.reason, "",
-        _describe(result), "", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS),
+        _describe(result), "", f"| {' | '.join(head_of(result))} |", "|" + "---|" * len(head_of(result)),
         *(f"| {' | '.join(row)} |" for row in tabulate(result)), "", "```yaml", found.section.rstrip(), "```", "",
     ]  # fmt: skip
     return "\n".join(lines)
@@ -147,7 +152,7 @@ def to_json(result: Backtest, found: Recommendation) -> str:
 
 def to_page(result: Backtest, found: Recommendation) -> str:
     """The report as one page of HTML without scripts, the plot in it."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in head_of(result))
     rows = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in tabulate(result))
     title = html.escape(f"Backtest of {result.key}: {result.days[0]} to {result.days[-1]}")
     drawn = draw(result, "svg").decode()
@@ -234,7 +239,7 @@ def _row(one: PolicyResult, nightly: PolicyResult) -> tuple[str, ...]:
     counts = (one.refused, one.alarms, one.escalations, one.harmed_days, one.missed_days)
     return (
         one.name, str(one.mean), f"{one.pooled:.4f}", str(one.gain), kept, f"{one.fits}", f"{one.fit_seconds:.0f}",
-        *(str(count) for count in counts),
+        *(str(count) for count in counts), *(str(each) for each in one.worth or ()),
     )  # fmt: skip
 
 

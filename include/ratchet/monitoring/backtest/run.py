@@ -42,6 +42,7 @@ class Backtest:
         policies: in the order in which they were asked for.
         fitted: distinct fits that all of them needed together.
         scored: distinct pairs of a fit and a day.
+        worth: what a prediction's value is called, with its unit; None where the spec's scope states none.
     """
 
     key: ModelKey
@@ -52,6 +53,7 @@ class Backtest:
     policies: tuple[PolicyResult, ...]
     fitted: int
     scored: int
+    worth: str | None = None
 
     def policy(self, name: str) -> PolicyResult:
         """One of them."""
@@ -98,4 +100,8 @@ def run_backtest(
         results = tuple(judged.judge(run) for run in runs.values())
         rows = int(history.offsets[served.stop] - history.offsets[first])
         days = tuple(history.days[day].key for day in served)
-        return Backtest(request.key, model.spec.metric, candidate, days, rows, results, folds.fitted, folds.scored)
+        business = model.spec.scope.business if model.spec.scope else None
+        worth = f"{business.name}, {business.unit} a prediction" if business else None
+        return Backtest(
+            request.key, model.spec.metric, candidate, days, rows, results, folds.fitted, folds.scored, worth
+        )

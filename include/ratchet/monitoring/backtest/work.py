@@ -50,6 +50,7 @@ class History:
         classes: of a multiclass task.
         event: (n_rows,) datetime64[us] in UTC, ascending.
         known: (n_rows,) datetime64[us] in UTC, when each label became available.
+        facts: (n_rows,) each: what the value of a prediction reads; None where the spec's scope states none.
     """
 
     model: Model
@@ -65,6 +66,7 @@ class History:
     classes: npt.NDArray[Any] | None
     event: npt.NDArray[np.datetime64] = field(repr=False)
     known: npt.NDArray[np.datetime64] = field(repr=False)
+    facts: pa.Table | None = field(default=None, repr=False)
 
     @property
     def spec(self) -> ModelSpec:

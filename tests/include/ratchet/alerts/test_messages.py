@@ -20,7 +20,8 @@ from include.ratchet.alerts.messages import (
     warning_message,
 )
 from include.ratchet.alerts.outbox import is_told, tell
-from include.ratchet.evaluation.gates import GateResult, Verdict, judge
+from include.ratchet.evaluation.gates import judge
+from include.ratchet.evaluation.verdict import GateResult, Verdict
 from include.ratchet.spec import ModelKey
 from include.ratchet.validation import ValidationReport
 from include.ratchet.validation.reports import Finding

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from include.ratchet.errors import GateRefusedError
+from include.ratchet.evaluation.comparison import Comparison
 from include.ratchet.evaluation.fairness import FairnessResult
-from include.ratchet.evaluation.gates import GATES, Circumstances, Verdict, judge
+from include.ratchet.evaluation.gates import GATES, Circumstances, judge
 from include.ratchet.evaluation.intervals import Interval
-from include.ratchet.evaluation.report import Comparison, EvaluationReport
+from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.slices import SliceResult
+from include.ratchet.evaluation.verdict import Verdict
 from tests.include.ratchet.training.data import make_model
 
 NOW, BEFORE = datetime(2020, 3, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC)

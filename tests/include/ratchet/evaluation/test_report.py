@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from fairlearn.metrics import demographic_parity_difference, equalized_odds_difference
 
-from include.ratchet.evaluation.report import Contender, CostResult, EvaluationReport, evaluate, measure_latency_ms
+from include.ratchet.evaluation.comparison import Contender
+from include.ratchet.evaluation.report import CostResult, EvaluationReport, evaluate, measure_latency_ms
 from include.ratchet.evaluation.slices import find_weak_spots
 from include.ratchet.training.metrics import score
 from tests.include.ratchet.training.data import AS_OF, make_model, make_table

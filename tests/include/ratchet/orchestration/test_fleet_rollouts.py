@@ -119,10 +119,10 @@ def test_one_failing_key_fails_the_task_after_the_others_were_moved_and_told(run
     live(run)
     weigh = fleet.weigh
 
-    def fail(spec, records):
+    def fail(model, records):
         if records.state.key == KEYS[0]:
             raise ZeroDivisionError("what nobody thought of")
-        return weigh(spec, records)
+        return weigh(model, records)
 
     with monkeypatch.context() as patch:
         patch.setattr(fleet, "weigh", fail)

@@ -101,13 +101,13 @@ def test_conflicting_and_failing_keys_stop_no_other(world, monkeypatch):
     live(world)
     weigh, follow = fleet.weigh, transitions.follow
 
-    def disturb(spec, records):
+    def disturb(model, records):
         """While they are looked at, somebody moves the second, and something is wrong with the third's records."""
         if records.state.key == KEYS[1]:
             actions.pause(world.settings, KEYS[1], order("Ada"))
         if records.state.key == KEYS[2]:
             raise ZeroDivisionError("what nobody thought of")
-        return weigh(spec, records)
+        return weigh(model, records)
 
     def unreachable(key, aliases, settings):
         if key == KEYS[3]:

@@ -55,7 +55,7 @@ def readings(monkeypatch):
 
 
 def weigh_all(world, looks, **options):
-    return {one.state.key: weigh(world.model.spec, one)
+    return {one.state.key: weigh(world.model, one)
             for one in read_stages(world.settings, world.model, looks, **options)}  # fmt: skip
 
 

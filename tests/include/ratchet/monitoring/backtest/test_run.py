@@ -19,8 +19,8 @@ from include.ratchet.monitoring.backtest.folds import open_folds
 from include.ratchet.monitoring.backtest.history import choose_candidate, read_history
 from include.ratchet.monitoring.backtest.policies import read_policy
 from include.ratchet.monitoring.backtest.report import (
-    COLUMNS,
     draw,
+    head_of,
     merge_section,
     recommend,
     render_section,
@@ -220,7 +220,7 @@ def test_report_has_table_plot_page_and_files(steady_history):
     result, settings = steady_history.result, steady_history.workspace.settings
     found = recommend(result, steady_history.workspace.model("steady").spec)
     assert [row[0] for row in tabulate(result)] == [*DEFAULT]
-    assert all(len(row) == len(COLUMNS) for row in tabulate(result))
+    assert all(len(row) == len(head_of(result)) for row in tabulate(result))
     assert found.section.strip() in to_markdown(result, found)
     page = to_page(result, found)
     assert "<svg" in page
