@@ -13,8 +13,7 @@ RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache \
     && /opt/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r uv.txt \
     && UV_LINK_MODE=copy /opt/venv/bin/uv pip install --quiet --python /opt/venv/bin/python --require-hashes \
         -r requirements.txt \
-    && /opt/venv/bin/pip uninstall --yes --quiet uv pip setuptools \
-    && find /opt/venv -type d -name tests -prune -exec rm -r {} +
+    && /opt/venv/bin/pip uninstall --yes --quiet uv pip setuptools
 
 FROM ${PYTHON_IMAGE}
 COPY packages.txt /tmp/packages.txt

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from include.ratchet.cli.__main__ import app
-from include.ratchet.spec.scaffold import TEMPLATE
+from include.ratchet.spec.scaffold import TEMPLATE, make_model
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
@@ -28,8 +28,8 @@ def test_commands_exist(path):
     assert set(re.findall(r"\./ratchet ([a-z]+)", path.read_text())) <= known
 
 
-def test_readme_shows_the_files_of_a_new_model():
-    assert (TEMPLATE / "model.yaml").read_text().format(name="order_returns").strip() in README
+def test_readme_shows_the_files_of_a_new_model(tmp_path):
+    assert (make_model(tmp_path, "order_returns") / "model.yaml").read_text().strip() in README
     shown = re.search(r"def features\(.*?\n```", README, re.DOTALL).group().removesuffix("```")
     assert shown in re.sub(r'    """.*?"""\n', "", (TEMPLATE / "features.py").read_text())
     for path in TEMPLATE.iterdir():
