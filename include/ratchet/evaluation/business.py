@@ -118,16 +118,16 @@ def value_landed(
 
 
 def check_business(spec: ModelSpec) -> None:
-    """Compute the scope's expression on no rows, of the types that the spec lists.
+    """Compute the scope's expression on a row without any value, of the types that the spec lists.
 
     Raises:
         SpecError: it cannot be computed, such as a difference of text.
     """
     business = spec.scope.business if spec.scope else None
     if business is not None:
-        nothing = {name: pa.nulls(0, ARROW_TYPES[spec.columns[name].type]) for name in business.columns}
+        nothing = {name: pa.nulls(1, ARROW_TYPES[spec.columns[name].type]) for name in business.columns}
         classes = np.zeros(1, np.str_) if spec.task == "multiclass" else None
-        value_rows(spec, business, pa.table(nothing), np.zeros((0, 1) if spec.task == "multiclass" else 0), classes)
+        value_rows(spec, business, pa.table(nothing), np.zeros((1, 1) if spec.task == "multiclass" else 1), classes)
 
 
 def mean_value(values: Floats) -> Weighted:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from include.ratchet.cli.__main__ import app
+from include.ratchet.spec import get_model
 
 PROJECT = Path(__file__).resolve().parents[4]
 COMMANDS = sorted({one.name or one.callback.__name__ for one in app.registered_commands})
@@ -56,6 +57,28 @@ def test_new_model_passes_check_and_a_broken_one_is_explained(tmp_path):
     assert told.returncode == 1
     assert told.stdout == ""
     assert "not valid order_returns" in told.stderr
+
+
+def test_new_asks_for_the_scope_in_a_terminal(tmp_path):
+    """A real one: what is typed answers what was not given as an option."""
+    import pty
+
+    leader, follower = pty.openpty()
+    environ = {**os.environ, "RATCHET_MODELS_DIR": str(tmp_path), "RATCHET_HOME": str(tmp_path / "home"),
+               "TERM": "dumb"}  # fmt: skip
+    words = [sys.executable, "-m", "include.ratchet.cli", "new", "order_returns", "--metric", "log_loss"]
+    with subprocess.Popen(words, stdin=follower, stderr=subprocess.PIPE, cwd=PROJECT, env=environ, text=True) as asked:
+        os.close(follower)
+        os.write(leader, b"returns team\nOrders come back.\nWe call them.\nece\n0.45\n\nCHF\n\n")
+        told = asked.communicate(timeout=60)[1]
+    os.close(leader)
+    assert asked.returncode == 0, told
+    assert "Which problem of whose business does it solve" in told
+    spec = get_model(tmp_path, "order_returns").spec
+    assert (spec.owner, spec.scope.problem, spec.metric) == ("returns team", "Orders come back.", "log_loss")
+    assert spec.scope.guardrails == {"ece": 0.02}
+    assert spec.scope.references["today"].value == 0.45
+    assert (spec.scope.constraints.latency_ms, spec.scope.business.unit) == (None, "CHF")
 
 
 def test_error_is_one_message_never_a_trace(tmp_path):

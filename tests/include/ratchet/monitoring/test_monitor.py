@@ -105,6 +105,8 @@ def test_incident_is_told_when_it_opens_changes_and_closes(watched):
 
 
 def test_concept_change_shows_in_the_metric_and_not_in_the_inputs(watched):
+    spec = watched.folder / "model.yaml"
+    spec.write_text(spec.read_text().replace("    unit: EUR\n", "    unit: EUR\n    margin: 0.1\n"))
     watched.change(d2026_03_03={"concept": True})
     judged = watched.live("2026-03-01", "2026-03-16", late=LATE)
     found = [kinds(one.look) for one in judged]
@@ -114,6 +116,13 @@ def test_concept_change_shows_in_the_metric_and_not_in_the_inputs(watched):
     assert "retrain" in [one.decision.outcome for one in judged]
     last = store.read_look(KEY, "2026-03-14", watched.workspace.settings).numbers
     assert last["metric"] < 0.5 < last["estimate"]
+    # What predictions are worth to the business has fallen as well, and is said in its own unit.
+    workspace = watched.workspace
+    number = workspace.model(NAME).spec.scope.business.number
+    usual = read_reference(workspace.settings, workspace.model(NAME), KEY, 1).numbers[number]
+    assert last[number] < np.nanmin(usual)
+    told = [signal.words for one in judged for signal in one.look.fired if signal.subject == "worth"]
+    assert "EUR a prediction" in told[0]
 
 
 def test_labels_that_come_late_are_counted_into_their_day(watched):

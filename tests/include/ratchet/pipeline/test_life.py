@@ -249,7 +249,8 @@ def test_instants_are_read_in_the_specs_time_zone(workspace, text, expected):
         ("model.yaml", "python: orders", "python: oders", "did you mean 'orders'"),
         ("features.py", "order.price", "order.prize", "no column 'prize'"),
         ("estimator.py", "LogisticRegression(random_state", "LogisticRegression(random_sate", "candidate logistic"),
-        ("model.yaml", "training:", "evaluation: {slices: [shopp]}\ntraining:", "'shopp' of slices"),
+        ("model.yaml", "{metric: roc_auc}", "{slices: [shopp]}", "'shopp' of slices"),
+        ("model.yaml", "0.3 * price", "0.3 * shop", "scope.business.value: found .* expected a number"),
     ],
 )
 def test_check_finds_what_does_not_fit(tmp_path, file, old, new, words):

@@ -27,19 +27,22 @@ INVENTED = '"is_returned": generator.random(size) < risk'
 FATE = (
     '"fate": np.where(risk > 0.5, "returned", np.where((price > 40) & (partition.key < "2026-02-01"), "lost", "kept"))'
 )
+VALUE = "CASE WHEN NOT decision THEN 0 WHEN is_returned THEN 0.3 * price ELSE -2 END"
 CHANGES = {
     "multiclass": {
         "model.yaml": {
-            "task: binary": "task: multiclass", "is_returned": "fate", "type: boolean": "type: string",
-            "training:": "evaluation: {metrics: [accuracy, f1_macro, ece], slices: [shop]}\ntraining:",
+            VALUE: "CAST(decision = fate AS INT)", "task: binary": "task: multiclass", "is_returned": "fate",
+            "type: boolean": "type: string",
+            "{metric: roc_auc}": "{metrics: [accuracy, f1_macro, ece], slices: [shop]}",
         },
         "sources.py": {INVENTED: FATE},
         "features.py": {'over="7d").mean("is_returned")': 'over="7d").count()'},
     },
     "regression": {
         "model.yaml": {
+            VALUE: "abs(score - days_kept)\n    lower_is_better: true",
             "task: binary": "task: regression", "is_returned": "days_kept", "type: boolean": "type: float",
-            "training:": "evaluation: {metrics: [mae, r2], slices: [shop]}\ntraining:", "C: {float": "alpha: {float",
+            "{metric: roc_auc}": "{metrics: [mae, r2], slices: [shop]}", "C: {float": "alpha: {float",
         },
         "sources.py": {INVENTED: '"days_kept": 10 * risk + generator.random(size)'},
         "features.py": {"is_returned": "days_kept"},
@@ -80,6 +83,11 @@ def test_life_of_a_task(tmp_path, task):
         assert metrics["r2"] > 0.8
     report = json.loads(read_artifact(result.version, "report.json", workspace.settings))
     assert {part["name"] for part in report["slices"]} == {"shop = north", "shop = south", "shop = web"}
+    # What a prediction is worth is written so that it is a metric as well.
+    twin = report["metrics"]["accuracy" if task == "multiclass" else "mae"]
+    assert report["business"]["mean"] == pytest.approx(twin)
+    assert report["business"]["rows"] == report["rows"]
+    assert "in EUR a prediction" in read_artifact(result.version, "card.md", workspace.settings).decode()
     found = reproduce(workspace, KEY, 1)
     assert found.is_identical, found
     engine_of(workspace.settings.database_url).dispose()

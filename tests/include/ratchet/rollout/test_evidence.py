@@ -16,6 +16,7 @@ from include.ratchet.registry.ledger import AliasState
 from include.ratchet.rollout.actions import start
 from include.ratchet.rollout.evidence import distance_of, gather, newest_record
 from include.ratchet.rollout.labels import to_label
+from include.ratchet.rollout.words import facts_of
 from include.ratchet.spec import Model
 from tests.include.ratchet.rollout.traffic import BEGIN, DAY, KEY, NEXT, World, make_model, order
 
@@ -53,6 +54,27 @@ def test_paired_losses_are_those_of_the_same_rows(begin, settings):
     scores = [[row["score"] for row in records(world, version)] for version in (1, 2)]
     assert found.shift == pytest.approx(ks_2samp(*scores).statistic)
     assert found.champion.distinct == len(set(scores[0]))
+
+
+def test_worth_is_that_of_labelled_rows_and_of_the_same_ones(begin, settings):
+    """A decision of the noisier challenger is wrong more often."""
+    world, state = begin(value="CASE WHEN decision = y THEN 1 ELSE -3 END")
+    labels = {row["order_id"]: row["y"] for row in world.live(BEGIN, state.to_route())}
+    found = gather(settings, world.model, state, BEGIN + 2 * DAY).worth
+    values = {
+        version: np.array([1 if (row["score"] >= 0.5) == labels[json.loads(row["key"])[0]] else -3
+                           for row in sorted(records(world, version), key=lambda row: row["key"])])
+        for version in (1, 2)
+    }  # fmt: skip
+    assert (found.name, found.unit) == ("worth", "EUR")
+    assert (found.champion.rows, found.challenger.rows, found.gain.rows) == (300, 300, 300)
+    assert (found.champion.mean, found.challenger.mean) == pytest.approx((values[1].mean(), values[2].mean()))
+    assert found.gain.mean == pytest.approx((values[2] - values[1]).mean())
+    assert values[2].mean() < values[1].mean()
+    # At noon half of the morning's labels are known.
+    assert gather(settings, world.model, state, BEGIN + DAY / 2).worth.gain.rows == 75
+    told = facts_of(replace(state, numbers=gather(settings, world.model, state, BEGIN + 2 * DAY).to_dict()))
+    assert told["worth, challenger"] == f"{values[2].mean():.4g} EUR a prediction"
 
 
 def test_labels_are_seen_only_once_they_are_available(begin, settings):

@@ -34,7 +34,7 @@ def keys_named(*segments: str) -> list[ModelKey]:
 
 def make_model(
     folder: Path, *, task: str = "binary", label: dict[str, Any] | None = None, segments: dict[str, Any] | None = None,
-    **rollout: Any,
+    value: str | None = None, **rollout: Any,
 ) -> Model:  # fmt: skip
     """A model whose hand-over is quick: 150 labelled rows and a day for each stage."""
     raw: dict[str, Any] = {
@@ -43,7 +43,10 @@ def make_model(
         if label is None else label,
         "rollout": {"strategy": "canary", "min_rows": 150, "min_time": "1d", "max_time": "10d", "margin": 0.05,
                     "guards": {"min_rows": 100}, **rollout},
-        **({"segments": segments, "columns": {"carrier": {"type": "string"}}} if segments else {}),
+        **({"segments": segments} if segments else {}),
+        "columns": {"y": {"type": "boolean"}, **({"carrier": {"type": "string"}} if segments else {})},
+        **({"scope": {"problem": "Orders come back.", "business": {"name": "worth", "unit": "EUR", "value": value}}}
+           if value else {}),
     }  # fmt: skip
     return Model(spec=ModelSpec.model_validate(raw), folder=folder)
 

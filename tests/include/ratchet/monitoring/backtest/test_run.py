@@ -14,6 +14,7 @@ import yaml
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.landing import land_many
 from include.ratchet.errors import SpecError, TooFewRowsError
+from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.monitoring.backtest import work
 from include.ratchet.monitoring.backtest.folds import open_folds
 from include.ratchet.monitoring.backtest.history import choose_candidate, read_history
@@ -41,6 +42,9 @@ name: {name}
 owner: o
 description: Orders that come back, foretold by one number.
 task: binary
+scope:
+  problem: Orders come back, and each one that was foretold rightly is worth one.
+  business: {{name: hits, unit: orders, value: CAST(decision = y AS INT)}}
 source: {{python: orders}}
 keys: [order_id]
 event_time: at
@@ -161,6 +165,18 @@ def test_performance_follows_a_change_of_concept_and_keeps_the_gain(turned):
     assert performance.alarms >= 1
     # Inputs stay what they were.
     assert turned.result.policy("drift").fits == 1
+
+
+def test_worth_is_told_by_policy_with_its_gain(turned):
+    """A hit is worth one, so that a policy's worth is its accuracy."""
+    never, nightly = (turned.result.policy(name).worth for name in ("never", "nightly"))
+    assert never[1] == Interval(0, 0, 0)
+    assert nightly[1].low > 0.05
+    assert nightly[0].value - never[0].value == pytest.approx(nightly[1].value)
+    assert 0.6 < nightly[0].value < 0.95
+    head, rows = head_of(turned.result), tabulate(turned.result)
+    assert head[-2:] == ("hits, orders a prediction", "its gain over never")
+    assert rows[DEFAULT.index("nightly")][-1] == str(nightly[1])
 
 
 def test_harm_is_found_and_missed_only_by_those_that_do_not_ask(turned):
