@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from include.ratchet.data.availability import late_partitions
 from include.ratchet.data.connections import Connections
+from include.ratchet.data.erased import drop_erased, read_erased
 from include.ratchet.data.folding import FoldResult, Standing, fold_batches
 from include.ratchet.data.planning import Reads, asked_mark, chunk_reads, find_newer, plan_reads, static_partition
 from include.ratchet.data.quarantine import keep_quarantined, quarantine_table
@@ -125,6 +126,8 @@ class _Landing:
     ) -> None:
         self._model, self._table, self._run_id = model, table, run_id
         self._target = Table(settings, model.name, table)
+        self._subject = model.spec.subject_of(table)
+        self._erased = read_erased(settings, model.spec) if self._subject else None
         self._quarantine = quarantine_table(settings, model.name, table)
         self._partitions, self._as_of_of, self._progress = partitions, as_of_of, progress
         is_static = model.spec.table(table).is_static
@@ -143,11 +146,14 @@ class _Landing:
         return plan
 
     def read(self, source: Source, plan: Reads) -> Batches:
-        """What the source has of some partitions."""
-        batches = {}
+        """What the source has of some partitions, without the rows of those who were erased."""
+        batches: dict[Partition, tuple[SourceBatch, datetime]] = {}
         for partition, as_of in plan.items():
             try:
-                batches[partition] = (source.read(partition, as_of), as_of)
+                found = source.read(partition, as_of)
+                if self._erased is not None:
+                    found = drop_erased(found, self._subject or "", self._erased)
+                batches[partition] = (found, as_of)
             except PartitionUnavailableError as absence:
                 self._absences.append(absence)
             if partition.key in self._untold:

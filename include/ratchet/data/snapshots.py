@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -42,6 +42,7 @@ class Snapshot:
         query_hash: SHA-256 of what was asked.
         content_hash: SHA-256 of the values.
         location: the folder or `s3://` prefix that holds `data.parquet` and `manifest.json`.
+        erased_rows: of persons who were erased since; the other numbers are those of what is left.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Snapshot:
     query_hash: str
     content_hash: str
     location: str
+    erased_rows: int = 0
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def read(self, *, verify: bool = True) -> pa.Table:
@@ -168,14 +170,35 @@ def load_snapshot(key: ModelKey, snapshot_id: str, settings: Settings) -> Snapsh
     return found
 
 
+def replace_rows(snapshot: Snapshot, table: pa.Table, settings: Settings) -> Snapshot:
+    """Leave fewer rows in a snapshot than it had, for the sake of persons who were erased; its id stays.
+
+    Args:
+        snapshot: as it was loaded.
+        table: the rows that stay, in their order.
+        settings: where snapshots are.
+    """
+    gone = snapshot.erased_rows + snapshot.rows - table.num_rows
+    left = replace(snapshot, rows=table.num_rows, content_hash=hash_content(table), erased_rows=gone)
+    blobs, folder = open_blobs(settings), _folder(snapshot.key, snapshot.id)
+    # The manifest first: whoever reads in between is told that the rows are not those that it says.
+    blobs.put(f"{folder}/{_MANIFEST}", json.dumps(left.to_dict(), indent=2, sort_keys=True).encode())
+    blobs.put(f"{folder}/{_DATA}", _encode(table))
+    return left
+
+
+def _encode(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", compression_level=1)
+    return buffer.getvalue()
+
+
 def _store(blobs: Blobs, snapshot: Snapshot, table: pa.Table) -> None:
     """Data first: a snapshot exists from the moment its manifest does."""
     folder = _folder(snapshot.key, snapshot.id)
     if blobs.get(f"{folder}/{_MANIFEST}") is not None:
         return
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", compression_level=1)
-    blobs.put(f"{folder}/{_DATA}", buffer.getvalue())
+    blobs.put(f"{folder}/{_DATA}", _encode(table))
     blobs.put_new(f"{folder}/{_MANIFEST}", json.dumps(snapshot.to_dict(), indent=2, sort_keys=True).encode())
 
 

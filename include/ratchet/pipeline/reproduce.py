@@ -15,6 +15,7 @@ from include.ratchet.errors import RatchetError
 from include.ratchet.features import Inputs, training_rows
 from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
+from include.ratchet.registry import ledger
 from include.ratchet.registry import lineage as lineages
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.versions import Version, get_version, read_artifact
@@ -77,7 +78,9 @@ def reproduce(workspace: Workspace, key: ModelKey, number: int) -> Reproduction:
 def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[Any, tuple[str, ...]]:
     lineage = version.lineage
     manifest = json.loads(read_artifact(version, "snapshot.json", workspace.settings))
-    inputs = Inputs.open(workspace.settings, model, lineage.source_versions)
+    floors = _read_floors(workspace, lineage.key)
+    known = {name: max(number, floors.get(name, 0)) for name, number in lineage.source_versions.items()}
+    inputs = Inputs.open(workspace.settings, model, known)
     table = settle_table(
         training_rows(
             model, lineage.key.pool, inputs, as_of=lineage.as_of, window_start=lineage.window_start,
@@ -85,9 +88,12 @@ def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[A
         )
     )  # fmt: skip
     content = hash_content(table)
-    found: tuple[str, ...] = ()
+    found = tuple(
+        f"table {name}: version {lineage.source_versions[name]} went when a person was erased, read at {number}"
+        for name, number in known.items() if number != lineage.source_versions[name]
+    )  # fmt: skip
     if content != manifest["content_hash"]:
-        found = (f"data: the snapshot now has {table.num_rows} rows and content {content}, recorded are "
+        found += (f"data: the snapshot now has {table.num_rows} rows and content {content}, recorded are "
                  f"{manifest['rows']} rows and {manifest['content_hash']}",)  # fmt: skip
     table = part_of(table, model.spec, lineage.key)
     split = split_rows(table, model.spec, lineage.as_of)
@@ -95,6 +101,15 @@ def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[A
     candidate = Candidate(lineage.candidate, lineage.params)
     fitted = learn(workspace, lineage.key, lineage.base, candidate, table, frame, label, split)
     return predict(fitted, frame.iloc[split.test], model.spec.task), found
+
+
+def _read_floors(workspace: Workspace, key: ModelKey) -> dict[str, int]:
+    """The oldest version of each table that erasures have left."""
+    floors: dict[str, int] = {}
+    for entry in ledger.history(ModelKey(key.model), workspace.settings):
+        for name, version in entry.details["floors"].items() if entry.kind == "erasure" else ():
+            floors[name] = max(version, floors.get(name, 0))
+    return floors
 
 
 def _compare_environment(lineage: Lineage, model: Model) -> tuple[str, ...]:

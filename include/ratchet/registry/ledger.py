@@ -22,7 +22,7 @@ from include.ratchet.spec import ModelKey
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 Kind = Literal[
     "request", "verdict", "promotion", "revert", "approval", "conflict", "rollout", "segment", "failure",
-    "acknowledgement", "silence", "action",
+    "acknowledgement", "silence", "action", "erasure",
 ]  # fmt: skip
 
 

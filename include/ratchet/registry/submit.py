@@ -104,8 +104,8 @@ class Registrar:
         self._runs: dict[str, RunInfo] = {}
         if is_retry:
             wanted = f"tags.`{TRAINING_TAG}` = '{self._training}'"
-            self._versions = {one.name: one for one in _all(self._client.search_model_versions, wanted)}
-            for run in _all(self._client.search_runs, wanted, experiment_ids=[self._experiment]):
+            self._versions = {one.name: one for one in search_all(self._client.search_model_versions, wanted)}
+            for run in search_all(self._client.search_runs, wanted, experiment_ids=[self._experiment]):
                 self._runs[run.data.tags.get(SEGMENT_TAG, "")] = run.info
 
     def register(self, submission: Submission) -> Version:
@@ -150,8 +150,8 @@ class Registrar:
         return self._client.create_run(self._experiment, run_name=name, tags=tags).info
 
 
-def _all(search: Any, wanted: str, **further: Any) -> Sequence[Any]:
-    """Every page of a search."""
+def search_all(search: Any, wanted: str, **further: Any) -> Sequence[Any]:
+    """Every page of one of MLflow's searches."""
     found, token = [], None
     while True:
         page = search(filter_string=wanted, page_token=token, max_results=1000, **further)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+from include.ratchet.data.erased import find_subjects, read_erased
 from include.ratchet.data.records import Kind, RecordTable
 from include.ratchet.data.tables import retry_commits
 from include.ratchet.serving.log import RecordLog
@@ -31,13 +32,17 @@ def ship(log: RecordLog, settings: Settings) -> int:
 
 
 def _ship_model(log: RecordLog, model: str, kind: Kind, settings: Settings) -> int:
-    table = RecordTable(settings, get_model(settings.models_dir, model), kind)
+    own = get_model(settings.models_dir, model)
+    table, erased = RecordTable(settings, own, kind), read_erased(settings, own.spec)
     # What is up to here was committed by a shipment that may have died before it could say so. What comes while this
     # one is at work waits for the next: a busy service must not ship without end.
     known, end, appended = table.last_of(log.name), log.last(), 0
     while batches := list(_take(log.read_after(model, kind, known, end), _ROWS)):
         known = batches[-1][0]
         rows = _join([rows for _, rows in batches])
+        if erased is not None and "payload" in rows.column_names and own.spec.privacy is not None:
+            named = find_subjects(rows["payload"].to_pylist(), own.spec.privacy.subject)
+            rows = rows.filter(pa.array([not erased.holds(one) for one in named]))
         retry_commits(lambda rows=rows, last=known: table.append_table(rows, log.name, last), table.name)  # type: ignore[misc]
         appended += rows.num_rows
     log.forget(model, kind, known)

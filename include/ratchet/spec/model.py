@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
 from include.ratchet.spec.monitoring import MonitoringSpec
+from include.ratchet.spec.privacy import PrivacySpec
 from include.ratchet.spec.scope import ScopeSpec
 from include.ratchet.spec.segments import ModelKey, SegmentsSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
@@ -53,6 +54,8 @@ Cron = Annotated[str, AfterValidator(_known_cron)]
 
 
 NIGHTLY = "0 6 * * *"
+_ASIDE = ("segments", "serving", "rollout", "monitoring", "alerts", "scope", "privacy")
+"""Sections that say how a model is run, watched and answered for; what decides of them is hashed by itself."""
 
 
 class ScheduleSpec(Spec):
@@ -100,6 +103,8 @@ class ModelSpec(Spec):
 
     segments: SegmentsSpec | None = None
     """Absent: one model of all rows."""
+    privacy: PrivacySpec | None = None
+    """Absent: no row is about a person, and nobody can be erased."""
     schedule: ScheduleSpec = ScheduleSpec()
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -144,6 +149,23 @@ class ModelSpec(Spec):
     def _check_scope(self) -> Self:
         if self.scope is not None:
             self.scope.check_columns(self.columns)
+        return self
+
+    @model_validator(mode="after")
+    def _check_privacy(self) -> Self:
+        named = {} if self.privacy is None else {"subject": (self.columns, self.privacy.subject)}
+        for name, column in (self.privacy.tables if self.privacy else {}).items():
+            if name not in self.tables:
+                message = (
+                    f"privacy.tables: there is no table {name}; expected one of {', '.join(self.tables) or 'none'}"
+                )
+                raise ValueError(message)
+            named[f"tables.{name}"] = (self.tables[name].columns, column)
+        for where, (columns, column) in named.items():
+            found = columns[column].type if column in columns else "a column that `columns` does not list"
+            if found not in ("string", "integer"):
+                message = f"privacy.{where}: {column} is {found}; expected a column of type string or integer"
+                raise ValueError(message)
         return self
 
     @model_validator(mode="after")
@@ -219,9 +241,7 @@ class ModelSpec(Spec):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of what it says of the model: defaults filled in; comments, order and operation left out."""
-        content = self.model_dump(
-            mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts", "scope"}
-        )
+        content = self.model_dump(mode="json", exclude=set(_ASIDE))
         for operational in ("backend", "isolation", "resources"):  # another place, the same result
             del content["training"][operational]
         if self.scope is not None:
@@ -241,6 +261,12 @@ class ModelSpec(Spec):
         return TableSpec(
             source=self.source, keys=self.keys, event_time=self.event_time, columns=self.columns, quality=self.quality
         )
+
+    def subject_of(self, table: str) -> str | None:
+        """The column of a table that names the person that a row is about, if one does."""
+        if self.privacy is None:
+            return None
+        return self.privacy.subject if table == self.name else self.privacy.tables.get(table)
 
     @property
     def has_whole(self) -> bool:
