@@ -56,6 +56,18 @@ def test_backtest_runs_only_when_it_is_asked(bag):
     assert [link.name for link in dag.get_task("backtest").operator_extra_links] == ["Backtest"]
 
 
+def test_persons_can_be_erased_where_the_spec_says_who_they_are(bag, own_models):
+    assert "erase_flight_delay" not in bag.dags
+    spec = (PROJECT / "include/models/flight_delay/model.yaml").read_text()
+    spec = spec.replace("name: flight_delay", "name: flights_personal")
+    own_models("flights_personal", f"{spec}\nprivacy: {{subject: tail_number}}\n")
+    dag = fill_bag().dags["erase_flights_personal"]
+    assert edges(dag) == {"erase": {"ask"}, "ask": set()}
+    assert [asset.name for asset in dag.get_task("ask").outlets] == ["flights_personal_retraining"]
+    assert dag.schedule is None
+    assert set(dag.params) == {"subject", "reason", "retrain"}
+
+
 def test_promotion_comes_after_every_check(bag):
     dag = bag.dags["train_flight_delay"]
     upstream = dag.get_task("promote").get_flat_relative_ids(upstream=True)

@@ -7,7 +7,7 @@ import signal
 
 import typer
 
-from include.ratchet.cli import backtest, demo, models, monitor, project, replay, rollout, serving, specs, stack
+from include.ratchet.cli import backtest, demo, models, monitor, project, replay, rollout, serving, specs, stack, trust
 from include.ratchet.cli.output import console, emit, say, wants_json
 from include.ratchet.errors import RatchetError
 
@@ -23,7 +23,7 @@ for command in (
     demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare,
     specs.check, specs.new, models.run,
     models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
-    replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
+    replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock, trust.erase, trust.audit,
 ):  # fmt: skip
     app.command()(command)
 app.command("test")(project.run_checks)

@@ -8,7 +8,7 @@ from include.ratchet.spec import ModelSpec
 
 INGEST, TRAIN, ROLLOUT = "ingest", "train", "rollout"
 SCORE, REPLAY, RECORD = "score", "replay", "record"
-MONITOR, BACKTEST = "monitor", "backtest"
+MONITOR, BACKTEST, ERASE = "monitor", "backtest", "erase"
 TAG = "ratchet"
 """Of every DAG of ours."""
 
