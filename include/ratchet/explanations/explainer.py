@@ -49,6 +49,11 @@ class Explainer:
         except Exception as error:  # whatever an estimator is made of, it can still be asked
             self._note = f"{type(error).__name__}: {error}"
 
+    @property
+    def is_structural(self) -> bool:
+        """Whether the estimator was taken apart; asking predictions instead takes thousands of them a row."""
+        return self._parts is not None
+
     def explain(self, features: pd.DataFrame) -> Attribution:
         """Attribute the predictions of some rows to their columns.
 
@@ -107,7 +112,8 @@ class Explainer:
         background, columns = encoding.encode(self._background), len(self._columns)
         if hasattr(encoding.last, "coef_"):
             linear = LinearModel.read(encoding.last)
-            return "linear", lambda rows: linear.attribute(encoding.encode(rows), background, encoding.sources, columns)
+            sources = encoding.sources
+            return "linear", lambda rows: linear.attribute(encoding.encode(rows), background, sources, columns)
         trees = TreeExplainer(read_trees(encoding.last), background, encoding.sources, columns)
         # Of a binary forest the second column is the positive class.
         chosen = slice(1, None) if self._task == "binary" and len(trees.base) == 2 else slice(None)
@@ -117,4 +123,4 @@ class Explainer:
 def _residual(space: Space, base: Floats, contributions: Floats, predicted: Floats) -> Floats:
     """(n_rows,) by how much base and contributions miss the predictions, in what is predicted."""
     summed = LINKS[space](base + contributions.sum(axis=1))
-    return np.abs(summed - predicted).max(axis=1, initial=0.0)
+    return np.asarray(np.abs(summed - predicted).max(axis=1, initial=0.0))
