@@ -99,8 +99,8 @@ def _show_history(leanings: Sequence[Leaning], key: ModelKey) -> None:
         for weight in one.overview.weights if one.overview else ():
             sizes[weight.column] = max(sizes.get(weight.column, 0.0), weight.share.value)
     columns = sorted(sizes, key=lambda name: (-sizes[name], name))[:SHOWN]
-    table = Table("version", "as of", "verdict", *(Column(plain(name)) for name in columns), title=f"{key}: share of each column",
-                  title_justify="left")  # fmt: skip
+    heads = [Column(plain(name)) for name in columns]
+    table = Table("version", "as of", "verdict", *heads, title=f"{key}: share of each column", title_justify="left")
     for one in leanings:
         shares = {weight.column: f"{weight.share.value:.1%}" for weight in one.overview.weights} if one.overview else {}
         cells = (str(one.version), f"{one.as_of:%Y-%m-%d}", one.outcome, *(shares.get(name, "") for name in columns))

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from include.ratchet.evaluation.fairness import FairnessResult, measure_fairness
 from include.ratchet.evaluation.intervals import Bootstrap, Interval
+from include.ratchet.evaluation.parity import Parity, group_texts, measure_parity
 from include.ratchet.evaluation.slices import SliceResult, WeakSpot, find_weak_spots, measure_slices
+from include.ratchet.evaluation.thresholds import WhatIf, plan_thresholds
 from include.ratchet.spec import ModelSpec
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.frames import times
@@ -66,6 +68,8 @@ class EvaluationReport:
         size_mb: of the saved model.
         is_reproducible: whether a second fit predicted the same bits.
         pool: of a segment's candidate, against the pooled model on the segment's rows.
+        parity: by sensitive attribute, rates of each group before and after: of the champion and of the candidate.
+        thresholds: by sensitive attribute, what other thresholds would cost (binary only).
     """
 
     metric: str
@@ -84,6 +88,8 @@ class EvaluationReport:
     size_mb: float
     is_reproducible: bool
     pool: Comparison | None = None
+    parity: tuple[Parity, ...] = ()
+    thresholds: tuple[WhatIf, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -102,6 +108,8 @@ class EvaluationReport:
             "slices": tuple(_slice(one) for one in content["slices"]),
             "weak_spots": tuple(WeakSpot(**one) for one in content["weak_spots"]),
             "fairness": tuple(FairnessResult(**one) for one in content["fairness"]),
+            "parity": tuple(Parity.from_dict(one) for one in content.get("parity", ())),
+            "thresholds": tuple(WhatIf.from_dict(one) for one in content.get("thresholds", ())),
             "calibration": tuple(content["calibration"]),
         })  # fmt: skip
 
@@ -137,6 +145,8 @@ def evaluate(
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
     rivals = [*baselines, *(one for one in (champion, pool) if one is not None)]
     metrics, comparisons = _compare(spec, label, scores, rivals, sign)
+    groups = {name: group_texts(table.column(name).to_pylist()) for name in spec.evaluation.sensitive}
+    before = champion.scores if champion else None
     return EvaluationReport(
         metric=spec.metric,
         lower_is_better=sign < 0,
@@ -154,7 +164,18 @@ def evaluate(
         latency_ms=cost.latency_ms,
         size_mb=cost.size_mb,
         is_reproducible=cost.is_reproducible,
+        parity=tuple(measure_parity(spec, name, own, label, scores, before) for name, own in groups.items()),
+        thresholds=_plan_thresholds(spec, groups, label, scores),
     )
+
+
+def _plan_thresholds(
+    spec: ModelSpec, groups: Mapping[str, npt.NDArray[np.str_]], label: npt.NDArray[Any], scores: Floats
+) -> tuple[WhatIf, ...]:
+    if spec.task != "binary":
+        return ()
+    plans = [plan_thresholds(spec, name, own, label, scores) for name, own in groups.items()]
+    return tuple(one for one in plans if one is not None)
 
 
 def gain_over(spec: ModelSpec, label: npt.NDArray[Any], one: Contender, other: Contender) -> Interval:

@@ -19,8 +19,6 @@ from include.ratchet.evaluation.report import (
     gain_over,
     measure_latency_ms,
 )
-from include.ratchet.explanations.explainer import Explainer
-from include.ratchet.explanations.overview import BACKGROUND_ROWS, OVERVIEW, Overview, sample_evenly, survey
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.rivals import Rival, read_champion, score_champion, score_rival
@@ -34,11 +32,12 @@ from include.ratchet.pipeline.train import (
     lineage_of,
     load_set,
 )
+from include.ratchet.pipeline.trust import look_into
 from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.card import render_html, render_markdown
-from include.ratchet.registry.example import BACKGROUND, EXAMPLE, dump_array, dump_example
+from include.ratchet.registry.example import EXAMPLE, dump_array, dump_example
 from include.ratchet.registry.formats import dump_model, load_model
 from include.ratchet.registry.importance import permutation_importance
 from include.ratchet.registry.ledger import Entry
@@ -265,8 +264,10 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
     trials = folder.need_json(TRIALS)["trials"]
     importance = permutation_importance(spec, estimator, test, codes[data.split.test], classes)
     plots = draw_plots(report, trials, importance, facts["learning"]) if request.key.is_pool else {}
-    background, overview = _explain(request, fitted, importance)
-    card = render_markdown(spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, overview)
+    trust = look_into(workspace, request, data, estimator, importance)
+    card = render_markdown(
+        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources
+    )
     files = {
         "card.md": card.encode(),
         "card.html": render_html(card, str(request.key)).encode(),
@@ -277,8 +278,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
         "importance.json": json.dumps(importance).encode(),
         "test_scores.npy": dump_array(fitted.scores),
         EXAMPLE: dump_example(test, fitted.scores),
-        BACKGROUND: background,
-        **({OVERVIEW: json.dumps(overview.to_dict()).encode()} if overview else {}),
+        **trust.files(),
         **plots,
     }
     return Submission(
@@ -286,18 +286,3 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
         estimator=estimator, form=facts["format"], example=test.iloc[:5], files=files, reason=request.reason,
         requests=ledger.read_requests(request.answers, workspace.settings),
     )  # fmt: skip
-
-
-def _explain(
-    request: TrainingRequest, fitted: Fitted, importance: Mapping[str, float]
-) -> tuple[bytes, Overview | None]:  # fmt: skip
-    """The rows that the version's predictions are explained against, and what it leans on; not of each segment."""
-    data, estimator, model = fitted.data, fitted.estimator, fitted.data.model
-    background = sample_evenly(data.frame.iloc[data.split.development], BACKGROUND_ROWS)
-    with steady(model):
-        scores = predict(estimator, background, model.spec.task)
-        overview = None
-        if request.key.is_pool:
-            explainer = Explainer(estimator, background, model.spec.task, model.spec.training.seed)
-            overview = survey(model.spec, explainer, data.test_frame, len(background), importance)
-    return dump_example(background, scores, len(background)), overview

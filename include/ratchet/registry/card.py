@@ -8,6 +8,7 @@ from typing import Any
 
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.evaluation.sources import Finding
 from include.ratchet.explanations.overview import Overview
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.markdown import draw_table, escape
@@ -26,7 +27,7 @@ img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-brea
 
 def render_markdown(
     spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
-    plots: Iterable[str] = (), overview: Overview | None = None,
+    plots: Iterable[str] = (), overview: Overview | None = None, sources: Sequence[Finding] = (),
 ) -> str:  # fmt: skip
     """The card in Markdown. Whatever users or data supplied is escaped.
 
@@ -38,6 +39,7 @@ def render_markdown(
         snapshot: manifest of its training set.
         plots: paths of the plots, relative to the card.
         overview: what it leans on, if that was measured.
+        sources: the checklist of people's part in the data.
     """
     parts = [
         f"# {escape(lineage.key)}",
@@ -53,7 +55,7 @@ def render_markdown(
         *_slices(report),
         *render_overview(overview),
         *_fairness(report),
-        *render_bias(report),
+        *render_bias(report, sources),
         "## Limits",
         _limits(spec, report),
         "## Data and lineage",

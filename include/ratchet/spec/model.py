@@ -210,6 +210,8 @@ class ModelSpec(Spec):
         content = self.model_dump(mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts"})
         for operational in ("backend", "isolation", "resources"):  # another place, the same result
             del content["training"][operational]
+        for told in ("costs", "bias"):  # words on the card
+            del content["evaluation"][told]
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
