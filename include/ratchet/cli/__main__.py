@@ -7,7 +7,19 @@ import signal
 
 import typer
 
-from include.ratchet.cli import backtest, demo, explain, models, monitor, project, replay, rollout, serving, stack
+from include.ratchet.cli import (
+    backtest,
+    demo,
+    explain,
+    fairness,
+    models,
+    monitor,
+    project,
+    replay,
+    rollout,
+    serving,
+    stack,
+)
 from include.ratchet.cli.output import console, emit, say, wants_json
 from include.ratchet.errors import RatchetError
 
@@ -23,7 +35,7 @@ for command in (
     demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare,
     models.check, models.new, models.run,
     models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
-    explain.explain,
+    explain.explain, fairness.fairness,
     replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
 ):  # fmt: skip
     app.command()(command)

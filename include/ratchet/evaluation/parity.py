@@ -60,7 +60,7 @@ class Parity:
         column: the attribute.
         gaps: of each rate, the largest difference between groups. Chance alone makes it larger than zero, so that its
             interval does not reach zero; what a change is worth, its own interval says.
-        groups: those with enough rows, the largest first.
+        groups: those with enough rows, the largest first; of two sets of rows, with enough in both.
         too_few: rows of the others.
     """
 
@@ -91,10 +91,11 @@ class _Rate:
     counted: Floats
     of: Floats
 
-    def within(self, rows: npt.NDArray[np.int64]) -> Weighted:
-        inside = np.zeros(len(self.of))
-        inside[rows] = 1
-        counted, of = inside * self.counted, inside * self.of
+    def only(self, rows: npt.NDArray[np.bool_]) -> _Rate:
+        return _Rate(self.name, self.counted * rows, self.of * rows)
+
+    def within(self, rows: npt.NDArray[np.bool_]) -> Weighted:
+        counted, of = self.counted * rows, self.of * rows
         return lambda weights: (weights @ counted) / (weights @ of)
 
 
@@ -116,29 +117,58 @@ def measure_parity(
         after: scores of the model.
         before: scores of another on the same rows.
     """
-    levels, counts = np.unique(groups, return_counts=True)
-    is_large = counts >= spec.evaluation.min_slice_rows
-    places = {str(level): np.flatnonzero(groups == level) for level in levels[is_large]}
-    names = sorted(places, key=lambda name: (-len(places[name]), name))
     sides = [_rates(spec, label, scores) for scores in (after, before) if scores is not None]
-    bootstrap = Bootstrap(len(label), spec.evaluation.resamples, spec.evaluation.confidence, spec.training.seed)
+    return _measure(spec, column, groups, sides)
+
+
+def compare_stretches(
+    spec: ModelSpec,
+    column: str,
+    groups: Texts,
+    label: npt.NDArray[Any],
+    scores: Floats,
+    is_after: npt.NDArray[np.bool_],
+) -> Parity:
+    """The same of two sets of rows, such as those before and after a hand-over; changes are not paired.
+
+    Args:
+        spec: threshold, minimum rows of each set, resamples, confidence and seed.
+        column: name of the attribute.
+        groups: (n_rows,) its value, as text.
+        label: (n_rows,).
+        scores: (n_rows,) or (n_rows, n_classes), as they were answered.
+        is_after: (n_rows,) which of the sets a row is of.
+    """
+    rates = _rates(spec, label, scores)
+    sides = [tuple(rate.only(rows) for rate in rates) for rows in (is_after, ~is_after)]
+    return _measure(spec, column, groups, sides)
+
+
+def _measure(spec: ModelSpec, column: str, groups: Texts, sides: Sequence[tuple[_Rate, ...]]) -> Parity:
+    """From the rates of the model and, if there is one, of the other."""
+    levels = [str(level) for level in np.unique(groups)]
+    masks = {level: groups == level for level in levels}
+    # The first rate of every task is of all rows.
+    rows = {level: int(min(side[0].of[mask].sum() for side in sides)) for level, mask in masks.items()}
+    names = sorted((name for name in levels if rows[name] >= spec.evaluation.min_slice_rows),
+                   key=lambda name: (-rows[name], name))  # fmt: skip
+    bootstrap = Bootstrap(len(groups), spec.evaluation.resamples, spec.evaluation.confidence, spec.training.seed)
     told: dict[str, list[Change]] = {name: [] for name in names}
     gaps = []
-    for rate, *others in zip(*sides, strict=True):
-        own = [name for name in names if rate.of[places[name]].sum() >= MIN_CASES]
+    for both in zip(*sides, strict=True):
+        own = [name for name in names if min(side.of[masks[name]].sum() for side in both) >= MIN_CASES]
         if not own:
             continue
-        measures = [side.within(places[name]) for side in (rate, *others) for name in own]
-        with np.errstate(invalid="ignore"):
-            point, draws = bootstrap.draws(measures)
+        # A resample without any row of a small group is left out of the interval.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            point, draws = bootstrap.draws([side.within(masks[name]) for side in both for name in own])
         values, drawn = point.reshape(len(sides), -1), draws.reshape(len(sides), len(own), -1)
         for place, name in enumerate(own):
-            told[name].append(_change(bootstrap, rate.name, values[:, place], drawn[:, place]))
+            told[name].append(_change(bootstrap, both[0].name, values[:, place], drawn[:, place]))
         if len(own) > 1:
-            gaps.append(_change(bootstrap, rate.name, np.ptp(values, axis=1), np.ptp(drawn, axis=1)))
-    found = tuple(GroupParity(name, len(places[name]), tuple(told[name])) for name in names)
-    few = {str(level): int(rows) for level, rows in zip(levels[~is_large], counts[~is_large], strict=True)}
-    return Parity(column, tuple(gaps), found, few)
+            gaps.append(_change(bootstrap, both[0].name, np.ptp(values, axis=1), np.ptp(drawn, axis=1)))
+    found = tuple(GroupParity(name, rows[name], tuple(told[name])) for name in names)
+    return Parity(column, tuple(gaps), found, {name: rows[name] for name in levels if name not in told})
 
 
 def _change(bootstrap: Bootstrap, rate: str, values: Floats, draws: Floats) -> Change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +16,10 @@ import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE, Kind, RecordTable
 from include.ratchet.evaluation.parity import Parity, Texts, compare_stretches, group_texts, measure_parity
+from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.thresholds import WhatIf, plan_thresholds
+from include.ratchet.registry import ledger
+from include.ratchet.registry.versions import get_version, read_artifact
 from include.ratchet.rollout.labels import read_outcomes, said_probabilities
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, ModelSpec, partition_of
@@ -87,6 +91,15 @@ class FairnessHistory:
 
 
 @dataclass(frozen=True)
+class PromotionParity:
+    """What a promotion changed: the champion before and the version promoted, on the same test rows."""
+
+    version: int
+    at: datetime
+    parity: tuple[Parity, ...]
+
+
+@dataclass(frozen=True)
 class _Answers:
     """Rows as they were answered: what is told of them, in columns of (n_rows,).
 
@@ -137,9 +150,20 @@ def read_fairness(
     return FairnessHistory(
         start, end, len(answers.version), int(answers.is_labelled.sum()),
         tuple(_periods(spec, answers, start, end, timedelta(days=days))),
-        tuple(_succeed(spec, answers, *pair) for pair in zip(versions, versions[1:], strict=False)),
+        tuple(_succeed(spec, answers, *pair) for pair in itertools.pairwise(versions)),
         tuple(_slices(spec, answers, newest)), tuple(_what_if(spec, answers, newest)),
     )  # fmt: skip
+
+
+def read_promotions(settings: Settings, key: ModelKey, count: int = 10) -> tuple[PromotionParity, ...]:
+    """The newest promotions of a model key, oldest first, with fairness before and after."""
+    rows = [row for row in ledger.history(key, settings) if row.kind == "promotion" and row.version is not None]
+    found = []
+    for row in sorted(rows, key=lambda one: one.recorded_at)[-count:]:
+        version = get_version(key, row.version or 0, settings)
+        report = EvaluationReport.from_dict(json.loads(read_artifact(version, "report.json", settings)))
+        found.append(PromotionParity(version.number, row.recorded_at, report.parity))
+    return tuple(found)
 
 
 def _read(
@@ -157,12 +181,11 @@ def _read(
     rows = rows.filter(pc.and_kleene(is_own, pc.fill_null(pc.is_finite(rows["score"]), False)))
     if not rows.num_rows:
         return None
+    rows = _once(rows)
     is_known, values = read_outcomes(settings, model, rows, as_of).labels.find(rows["key"].combine_chunks())
-    scores, classes = rows["score"].to_numpy(), ()
+    scores, label = rows["score"].to_numpy(), np.zeros(rows.num_rows)
     if spec.task == "multiclass":
         scores, classes = _spread(rows["output"].to_pylist())
-    label = np.zeros(rows.num_rows)
-    if spec.task == "multiclass":
         place = {name: number for number, name in enumerate(classes)}
         # A class that no version knows is none that any of them could say.
         values = np.array([place.get(str(one), -1) for one in values], dtype=np.int64)
@@ -171,6 +194,13 @@ def _read(
     groups = {name: _groups(rows, name) for name in names}
     event = times(rows, "event_time")
     return _Answers(event, rows["version"].to_numpy().astype(np.int64), groups, np.asarray(is_known), label, scores)
+
+
+def _once(rows: pa.Table) -> pa.Table:
+    """What was asked again of the same version counts once."""
+    name = pc.binary_join_element_wise(rows["key"], pc.cast(rows["version"], pa.string()), "@").combine_chunks()
+    codes = pc.fill_null(pc.dictionary_encode(name).indices, -1).to_numpy(zero_copy_only=False)
+    return rows.take(pa.array(np.sort(np.unique(codes, return_index=True)[1])))
 
 
 def _groups(rows: pa.Table, name: str) -> Texts:

@@ -90,12 +90,16 @@ def _read_served(workspace: Workspace, request: TrainingRequest) -> Served | Non
     spec, until = model.spec, request.as_of - model.spec.label.lateness
     if not spec.evaluation.sensitive:
         return None
-    wanted = {FEATURE + name: name for name in spec.evaluation.sensitive}
+    records = RecordTable(settings, model, "requests")
+    schema = records.schema()
+    if schema is None:
+        return None
+    wanted = {FEATURE + name: name for name in spec.evaluation.sensitive if FEATURE + name in schema.names}
     unit = ["request_id", "row", "key", "event_time", "received_at", "route"]
-    rows = RecordTable(settings, model, "requests").between(until - _LATELY, until, [*unit, *wanted])
+    rows = records.between(until - _LATELY, until, [*unit, *wanted])
     rows = rows.filter(pc.not_equal(rows["route"], "shadow"))
     if not rows.num_rows:
         return None
     known, _ = read_outcomes(settings, model, rows, request.as_of).labels.find(rows["key"].combine_chunks())
-    groups = {own: group_texts(rows[name].to_pylist()) for name, own in wanted.items() if name in rows.column_names}
+    groups = {own: group_texts(rows[name].to_pylist()) for name, own in wanted.items()}
     return Served(groups, np.asarray(known))

@@ -99,7 +99,7 @@ def costs_in_words(plans: WhatIf) -> str:
     return (
         f"A false positive costs {plans.false_positive:g}, a false negative {plans.false_negative:g} "
         "(evaluation.costs; 1 and 1 where the spec says nothing). Thresholds are chosen on half of the rows and "
-        f"measured on the other {plans.rows}; the last columns are the largest differences between groups that are left."
+        f"measured on the other {plans.rows}; the last columns are the largest differences between groups then."
     )
 
 

@@ -14,7 +14,7 @@ from fairlearn.metrics import (
     true_positive_rate,
 )
 
-from include.ratchet.evaluation.parity import Parity, group_texts, measure_parity
+from include.ratchet.evaluation.parity import Parity, compare_stretches, group_texts, measure_parity
 from tests.include.ratchet.training.data import make_model
 
 
@@ -109,3 +109,20 @@ def test_result_goes_through_json_and_missing_values_are_a_group(tmp_path):
     found = measure_parity(make_model(tmp_path).spec, "shop", groups, label, after, before)
     assert Parity.from_dict(json.loads(json.dumps(found.to_dict()))) == found
     assert group_texts([None, 1, "x"]).tolist() == ["missing", "1", "x"]
+
+
+def test_stretches_are_those_rows_alone_and_their_change_is_not_paired(tmp_path):
+    groups, label, after, _ = make(6000)
+    is_after = np.arange(6000) % 3 == 0
+    spec = make_model(tmp_path).spec
+    found = compare_stretches(spec, "shop", groups, label, after, is_after)
+    for rows, side in ((is_after, "after"), (~is_after, "before")):
+        alone = measure_parity(spec, "shop", groups[rows], label[rows], after[rows])
+        for one, other in zip(found.gaps, alone.gaps, strict=True):
+            assert getattr(one, side).value == pytest.approx(other.after.value)
+    for change in found.gaps:
+        assert change.change.low < 0 < change.change.high
+        assert change.change.high - change.change.low > change.before.high - change.before.low
+    few = np.zeros(6000, dtype=bool)
+    few[:500] = True
+    assert set(compare_stretches(spec, "shop", groups, label, after, few).too_few) == {"c"}
