@@ -7,7 +7,21 @@ import signal
 
 import typer
 
-from include.ratchet.cli import backtest, demo, models, monitor, project, replay, rollout, serving, specs, stack, trust
+from include.ratchet.cli import (
+    backtest,
+    demo,
+    explain,
+    fairness,
+    models,
+    monitor,
+    project,
+    replay,
+    rollout,
+    serving,
+    specs,
+    stack,
+    trust,
+)
 from include.ratchet.cli.output import console, emit, say, wants_json
 from include.ratchet.errors import RatchetError
 
@@ -23,7 +37,8 @@ for command in (
     demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare,
     specs.check, specs.new, models.run,
     models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
-    replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock, trust.erase, trust.audit,
+    explain.explain, fairness.fairness, trust.erase,
+    replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
 ):  # fmt: skip
     app.command()(command)
 app.command("test")(project.run_checks)

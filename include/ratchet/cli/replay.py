@@ -34,6 +34,9 @@ def replay(
             min=1, help="Ask this version too, of the segment that --model names; and say which answers would change."
         ),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Of one request: say what each column contributed to its answers.")
+    ] = False,
     batch: Annotated[bool, typer.Option("--batch", help="Records of batch scoring, not of requests.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,6 +49,9 @@ def replay(
     from include.ratchet.replay import replay as answer_again
     from include.ratchet.replay.show import tables
 
+    if explain and request_id is None:
+        message = "--explain: found no REQUEST_ID; expected one, as answers are explained a request at a time"
+        raise typer.BadParameter(message)
     workspace = open_workspace()
     origin: Origin | None = "scores" if batch else None
     name, _, segment = (model or "").partition("/")
@@ -58,7 +64,7 @@ def replay(
         selection = Selection(request_id, start, end, origin, segment or None)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    report = answer_again(workspace, chosen.name, selection, with_version)
+    report = answer_again(workspace, chosen.name, selection, with_version, explain=explain)
     if as_json:
         emit(report.to_dict())
     else:

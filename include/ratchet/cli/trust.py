@@ -17,7 +17,7 @@ def erase(
     subject: Annotated[str, typer.Option(help="The person, as the column of `privacy.subject` has them.")],
     reason: Annotated[str, typer.Option(help="Why, such as the number of their request; not who they are.")],
     retrain: Annotated[bool, typer.Option(help="Ask for a training without them where a champion knew them.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again: what is erased cannot be brought back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again; nothing brings it back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take a person out of all that is kept of a model, and enter a certificate in the ledger.

@@ -16,7 +16,9 @@ from include.ratchet.evaluation.business import BusinessResult, read_business, v
 from include.ratchet.evaluation.comparison import Comparison, Contender, bootstrap_of, compare_measures, measured
 from include.ratchet.evaluation.fairness import FairnessResult, measure_fairness
 from include.ratchet.evaluation.intervals import Interval
+from include.ratchet.evaluation.parity import Parity, group_texts, measure_parity
 from include.ratchet.evaluation.slices import SliceResult, WeakSpot, find_weak_spots, measure_slices
+from include.ratchet.evaluation.thresholds import WhatIf, plan_thresholds
 from include.ratchet.spec import ModelSpec
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.frames import times
@@ -51,6 +53,8 @@ class EvaluationReport:
         pool: of a segment's candidate, against the pooled model on the segment's rows.
         business: what its predictions are worth, if the spec's scope says so.
         guardrails: of each guardrail metric, the paired gain over the champion (positive: the candidate is better).
+        parity: by sensitive attribute, rates of each group before and after: of the champion and of the candidate.
+        thresholds: by sensitive attribute, what other thresholds would cost (binary only).
     """
 
     metric: str
@@ -71,6 +75,8 @@ class EvaluationReport:
     pool: Comparison | None = None
     business: BusinessResult | None = None
     guardrails: Mapping[str, Interval] = field(default_factory=dict)
+    parity: tuple[Parity, ...] = ()
+    thresholds: tuple[WhatIf, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -89,6 +95,8 @@ class EvaluationReport:
             "slices": tuple(_slice(one) for one in content["slices"]),
             "weak_spots": tuple(WeakSpot(**one) for one in content["weak_spots"]),
             "fairness": tuple(FairnessResult(**one) for one in content["fairness"]),
+            "parity": tuple(Parity.from_dict(one) for one in content.get("parity", ())),
+            "thresholds": tuple(WhatIf.from_dict(one) for one in content.get("thresholds", ())),
             "calibration": tuple(content["calibration"]),
             "business": read_business(content.get("business")),
             "guardrails": {name: Interval(**one) for name, one in content.get("guardrails", {}).items()},
@@ -129,6 +137,8 @@ def evaluate(
     sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
     rivals = [*baselines, *(one for one in (champion, pool) if one is not None)]
     metrics, comparisons = _compare(spec, label, scores, rivals, sign)
+    groups = {name: group_texts(table.column(name).to_pylist()) for name in spec.evaluation.sensitive}
+    before = champion.scores if champion else None
     return EvaluationReport(
         metric=spec.metric,
         lower_is_better=sign < 0,
@@ -148,6 +158,8 @@ def evaluate(
         is_reproducible=cost.is_reproducible,
         business=None if facts is None else value_predictions(spec, facts, scores, rivals, classes),
         guardrails=_guard(spec, label, scores, champion),
+        parity=tuple(measure_parity(spec, name, own, label, scores, before) for name, own in groups.items()),
+        thresholds=_plan_thresholds(spec, groups, label, scores),
     )
 
 
@@ -158,6 +170,15 @@ def _guard(spec: ModelSpec, label: npt.NDArray[Any], scores: Floats, champion: C
         measures = [measured(spec, name, label, of) for of in (scores, champion.scores)] if champion else []
         found[name] = bootstrap_of(spec, len(label)).compare(measures[0], measures[1], sign)[2]
     return found
+
+
+def _plan_thresholds(
+    spec: ModelSpec, groups: Mapping[str, npt.NDArray[np.str_]], label: npt.NDArray[Any], scores: Floats
+) -> tuple[WhatIf, ...]:
+    if spec.task != "binary":
+        return ()
+    plans = [plan_thresholds(spec, name, own, label, scores) for name, own in groups.items()]
+    return tuple(one for one in plans if one is not None)
 
 
 def gain_over(spec: ModelSpec, label: npt.NDArray[Any], one: Contender, other: Contender) -> Interval:

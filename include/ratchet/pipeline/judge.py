@@ -37,6 +37,7 @@ from include.ratchet.pipeline.train import (
     load_set,
     snapshot_of,
 )
+from include.ratchet.pipeline.trust import look_into
 from include.ratchet.pipeline.updates import learn
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
@@ -283,7 +284,10 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
     trials = folder.need_json(TRIALS)["trials"]
     importance = permutation_importance(spec, estimator, test, codes[data.split.test], classes)
     plots = draw_plots(report, trials, importance, facts["learning"]) if request.key.is_pool else {}
-    card = render_markdown(spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots)
+    trust = look_into(workspace, request, data, estimator, importance)
+    card = render_markdown(
+        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources
+    )
     files = {
         "card.md": card.encode(),
         "card.html": render_html(card, str(request.key)).encode(),
@@ -294,6 +298,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
         "importance.json": json.dumps(importance).encode(),
         "test_scores.npy": dump_array(fitted.scores),
         EXAMPLE: dump_example(test, fitted.scores),
+        **trust.files(),
         **plots,
     }
     return Submission(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.evaluation.sources import Finding
 from include.ratchet.evaluation.verdict import Verdict
+from include.ratchet.explanations.overview import Overview
 from include.ratchet.registry.lineage import Lineage
+from include.ratchet.registry.markdown import draw_table, escape
+from include.ratchet.registry.trust import render_bias, render_overview
 from include.ratchet.spec import ModelSpec, format_duration
 
 _STYLE = """
@@ -24,7 +27,7 @@ img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-brea
 
 def render_markdown(
     spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
-    plots: Iterable[str] = (),
+    plots: Iterable[str] = (), overview: Overview | None = None, sources: Sequence[Finding] = (),
 ) -> str:  # fmt: skip
     """The card in Markdown. Whatever users or data supplied is escaped.
 
@@ -35,25 +38,29 @@ def render_markdown(
         verdict: its gates.
         snapshot: manifest of its training set.
         plots: paths of the plots, relative to the card.
+        overview: what it leans on, if that was measured.
+        sources: the checklist of people's part in the data.
     """
     parts = [
-        f"# {_text(lineage.key)}",
-        _text(spec.description),
+        f"# {escape(lineage.key)}",
+        escape(spec.description),
         *_scope(spec, report),
-        _table(("", ""), _facts(spec, lineage, verdict)),
+        draw_table(("", ""), _facts(spec, lineage, verdict)),
         "## Metrics",
-        _table(("metric", "value", "interval"), _metrics(report)),
+        draw_table(("metric", "value", "interval"), _metrics(report)),
         "## Against baselines and champion",
-        _table(("against", "its value", "gain", "interval"), _comparisons(report)),
+        draw_table(("against", "its value", "gain", "interval"), _comparisons(report)),
         f"## Gates: {verdict.outcome}",
-        _table(("gate", "", "found", "expected"), (
+        draw_table(("gate", "", "found", "expected"), (
             (g.name, "pass" if g.passed else g.refusal, g.found, g.expected) for g in verdict.gates)),
         *_slices(report),
+        *render_overview(overview),
         *_fairness(report),
+        *render_bias(report, sources),
         "## Limits",
         _limits(spec, report),
         "## Data and lineage",
-        _table(("", ""), _lineage(lineage, snapshot)),
+        draw_table(("", ""), _lineage(lineage, snapshot)),
         *(f"![{path}]({path})" for path in plots),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -86,14 +93,14 @@ def _scope(spec: ModelSpec, report: EvaluationReport) -> Iterable[str]:
         ("cost", limits.cost), *(("legal", one) for one in limits.legal),
     ]  # fmt: skip
     yield "## What it is for"
-    yield _table(("", ""), [row for row in rows if row[1]])
+    yield draw_table(("", ""), [row for row in rows if row[1]])
     found = report.business
     if found is not None and found.rows:
-        yield f"## {_text(found.name)}, in {_text(found.unit)} a prediction"
+        yield f"## {escape(found.name)}, in {escape(found.unit)} a prediction"
         values = [("this version", str(found.mean), ""),
                   *((one.name, str(one.metric), str(one.gain)) for one in found.rivals)]  # fmt: skip
-        yield _table(("", "mean", "gain over it"), values)
-        yield f"Of {found.rows} test rows, by {_text(scope.business.value if scope.business else '')}."
+        yield draw_table(("", "mean", "gain over it"), values)
+        yield f"Of {found.rows} test rows, by {escape(scope.business.value if scope.business else '')}."
 
 
 def _facts(spec: ModelSpec, lineage: Lineage, verdict: Verdict) -> Sequence[tuple[str, Any]]:
@@ -129,22 +136,22 @@ def _slices(report: EvaluationReport) -> Iterable[str]:
     if report.slices:
         yield "## Slices"
         rows = ((s.name, s.rows, str(s.metric), str(s.versus_champion or "")) for s in report.slices)
-        yield _table(("slice", "rows", report.metric, "gain over champion"), rows)
+        yield draw_table(("slice", "rows", report.metric, "gain over champion"), rows)
     if report.weak_spots:
         yield "## Where it errs most"
         found = (
             (s.name, s.rows, f"{s.loss:.4f}", f"{s.loss_elsewhere:.4f}", f"{s.effect:.2f}") for s in report.weak_spots
         )
-        yield _table(("where", "rows", "loss", "loss elsewhere", "effect"), found)
+        yield draw_table(("where", "rows", "loss", "loss elsewhere", "effect"), found)
 
 
 def _fairness(report: EvaluationReport) -> Iterable[str]:
     for one in report.fairness:
-        yield f"## Fairness over {_text(one.column)}"
+        yield f"## Fairness over {escape(one.column)}"
         names = list(next(iter(one.groups.values()), {}))
         rows = ((group, *(f"{rates[name]:.4g}" for name in names)) for group, rates in one.groups.items())
         yield f"Equalised odds differ by {one.equalized_odds:.4f}, positive rates by {one.demographic_parity:.4f}."
-        yield _table(("group", *names), rows)
+        yield draw_table(("group", *names), rows)
 
 
 def _limits(spec: ModelSpec, report: EvaluationReport) -> str:
@@ -155,7 +162,7 @@ def _limits(spec: ModelSpec, report: EvaluationReport) -> str:
         f"- One row takes {report.latency_ms:.2f} ms; the model takes {report.size_mb:.2f} MB.",
     ]
     if report.weak_spots:
-        lines.append(f"- Errs most where {_text(report.weak_spots[0].name)}.")
+        lines.append(f"- Errs most where {escape(report.weak_spots[0].name)}.")
     return "\n".join(lines)
 
 
@@ -173,18 +180,3 @@ def _lineage(lineage: Lineage, snapshot: Mapping[str, Any]) -> Sequence[tuple[st
         ("lock", lineage.lock_hash),
         ("Python", lineage.python),
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    """What a model, a category or a feature is called, harmless in Markdown and in the HTML made from it."""
-    escaped = html.escape(str(value), quote=False).replace("\n", " ")
-    for character in "\\`*[]|!":
-        escaped = escaped.replace(character, f"&#{ord(character)};")
-    # Within a word an underscore is text to Markdown; at its end it is emphasis.
-    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", "&#95;", escaped)

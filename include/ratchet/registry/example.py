@@ -1,4 +1,4 @@
-"""A few rows with the scores that a version gave them: what a server holds it to before it lets it answer."""
+"""Rows with the scores that a version gave them: a few that a server holds it to, and those that it is explained by."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
-EXAMPLE = "example.json"
+EXAMPLE, BACKGROUND = "example.json", "background.json"
 ROWS = 5
 
 
-def dump_example(features: pd.DataFrame, scores: npt.NDArray[np.float64]) -> bytes:
+def dump_example(features: pd.DataFrame, scores: npt.NDArray[np.float64], count: int = ROWS) -> bytes:
     """The first rows and their scores; floats keep every bit."""
-    rows = features.iloc[:ROWS]
+    rows = features.iloc[:count]
     columns = {name: [_plain(value) for value in rows[name]] for name in rows.columns}
-    return json.dumps({"features": columns, "scores": scores[:ROWS].tolist()}).encode()
+    return json.dumps({"features": columns, "scores": scores[:count].tolist()}).encode()
 
 
 def load_example(content: bytes) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.replay.answer import AnswerCheck, check_answers
+from include.ratchet.replay.explain import ExplainedAnswer, explain_answers
 from include.ratchet.replay.find import Selection, answered, find_records
 from include.ratchet.replay.recompute import FeatureCheck, check_features
 from include.ratchet.replay.whatif import WhatIf, ask_version
@@ -25,6 +26,7 @@ class ReplayReport:
         answers: by version, from the recorded features.
         features: recorded ones beside those computed again.
         what_if: with another version, if one was asked for.
+        explained: the answers with what each column contributed, if that was asked for.
     """
 
     model: str
@@ -34,6 +36,7 @@ class ReplayReport:
     answers: tuple[AnswerCheck, ...]
     features: FeatureCheck
     what_if: WhatIf | None
+    explained: tuple[ExplainedAnswer, ...] = ()
 
     @property
     def is_identical(self) -> bool:
@@ -51,6 +54,7 @@ class ReplayReport:
             "answers": [check.to_dict() for check in self.answers],
             "features": self.features.to_dict(),
             "what_if": self.what_if.to_dict() if self.what_if else None,
+            "explained": [one.to_dict() for one in self.explained],
         }
 
     def summary(self) -> str:
@@ -63,7 +67,9 @@ class ReplayReport:
         )
 
 
-def replay(workspace: Workspace, name: str, selection: Selection, with_version: int | None = None) -> ReplayReport:
+def replay(
+    workspace: Workspace, name: str, selection: Selection, with_version: int | None = None, *, explain: bool = False
+) -> ReplayReport:
     """Answer recorded requests again.
 
     Args:
@@ -72,6 +78,7 @@ def replay(workspace: Workspace, name: str, selection: Selection, with_version: 
         selection: which records.
         with_version: another version to ask as well: of the segment that is selected, otherwise of the whole or
             pooled model.
+        explain: whether to say of every answer what each column contributed to it.
 
     Raises:
         RecordNotFoundError: there is no such record, or the pooled model, whose version is asked, answered none.
@@ -90,4 +97,5 @@ def replay(workspace: Workspace, name: str, selection: Selection, with_version: 
         what_if=ask_version(settings, model, rows, with_version, selection.segment or WHOLE)
         if with_version and rows.num_rows
         else None,
+        explained=explain_answers(settings, model, rows) if explain and rows.num_rows else (),
     )

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from include.ratchet.registry.trust import METHODS, SPACES
 from include.ratchet.replay.answer import AnswerCheck
+from include.ratchet.replay.explain import ExplainedAnswer
 from include.ratchet.replay.recompute import FeatureCheck
 from include.ratchet.replay.report import ReplayReport
 from include.ratchet.replay.whatif import WhatIf
@@ -26,6 +28,8 @@ def tables(report: ReplayReport) -> Iterator[Table]:
     yield from _features(report.features)
     if report.what_if is not None:
         yield from _what_if(report.what_if)
+    for one in report.explained:
+        yield _explained(one)
 
 
 def as_text(report: ReplayReport) -> str:
@@ -110,3 +114,27 @@ def _what_if(found: WhatIf) -> Iterator[Table]:
         for one in found.answers:
             _add(table, one.request_id, str(one.row), one.key, f"{one.before:.6g}", f"{one.after:.6g}")
         yield table
+
+
+def _explained(one: ExplainedAnswer) -> Table:
+    """Columns of an answer, those that moved it most first; of several classes a column for each."""
+    by = str(one.version) if one.segment == WHOLE else f"{one.segment}@{one.version}"
+    title = f"{one.request_id}, row {one.row}: {one.score:.6g} by version {by}"
+    if one.explanation is None:
+        table = _table(title, "not explained")
+        _add(table, one.problem)
+        return table
+    told = one.explanation
+    amounts = {name: _amounts(value) for name, value in told["contributions"].items()}
+    base = _amounts(told["base"])
+    table = _table(f"{title}, in {SPACES[told['space']]}, {METHODS[told['method']]}", "column", "value", *(
+        f"contribution {name}".strip() for name in base))  # fmt: skip
+    for name in sorted(amounts, key=lambda column: -max(map(abs, amounts[column].values()))):
+        _add(table, name, str(one.features[name]), *(f"{value:+.4g}" for value in amounts[name].values()))
+    _add(table, "base: the mean over training rows", "", *(f"{value:.4g}" for value in base.values()))
+    return table
+
+
+def _amounts(value: float | dict[str, float]) -> dict[str, float]:
+    """By class; of one output, under an empty name."""
+    return value if isinstance(value, dict) else {"": value}

@@ -25,6 +25,7 @@ from include.ratchet.serving.gate import AWAY, Gate, Refusal, refusal_of, respon
 from include.ratchet.serving.openapi import (
     BODY_CALL,
     CALL,
+    EXPLAIN_QUERY,
     LIST_CALL,
     LIST_QUERY,
     LISTED,
@@ -35,7 +36,16 @@ from include.ratchet.serving.openapi import (
     documented,
 )
 from include.ratchet.serving.payload import Problem
-from include.ratchet.serving.protocols import find, find_part, find_whole, invalid, predict, read_segment
+from include.ratchet.serving.protocols import (
+    find,
+    find_part,
+    find_whole,
+    invalid,
+    predict,
+    predict_explained,
+    read_segment,
+    read_switch,
+)
 from include.ratchet.serving.segments import list_segments
 from include.ratchet.serving.service import Service
 
@@ -91,22 +101,32 @@ def create_app(service: Service, gate: Gate, report: ReportMove) -> FastAPI:
 
 def _add_predict(app: FastAPI, service: Service, gate: Gate) -> None:
     @app.post("/v1/models/{model}/predict", tags=["predict"],
-              **documented("PredictAnswer", BODY_CALL, request="PredictRequest", takes_id=True))  # fmt: skip
+              **documented("PredictAnswer", BODY_CALL, request="PredictRequest", takes_id=True,
+                           query=EXPLAIN_QUERY))  # fmt: skip
     async def predict_rows(model: str, request: Request) -> Response:
-        """Predict rows of named fields. A request that is sent again under the same id gets the recorded answer."""
+        """Predict rows of named fields. A request that is sent again under the same id gets the recorded answer.
+
+        With `explain=true` the answer also says what each column contributed to it.
+        """
         caller = gate.admit(request, "predict")
+        wants_explanation = read_switch("explain", request.query_params.get("explain"))
         content = await gate.read_json(request)
         unknown = content.keys() - {"rows", "request_id", "version", "segment"}
         if unknown:
             raise invalid([Problem((name,), repr(content[name])[:80], "rows, request_id, version and segment only")
                            for name in sorted(unknown)])  # fmt: skip
-        _, answer = await predict(
-            service, "v1", model, content.get("rows"), caller=caller, version=content.get("version"),
-            segment=content.get("segment"),
-            request_id=content.get("request_id", request.headers.get("x-request-id")),
-        )  # fmt: skip
+        asked: dict[str, Any] = {
+            "caller": caller, "version": content.get("version"), "segment": content.get("segment"),
+            "request_id": content.get("request_id", request.headers.get("x-request-id")),
+        }  # fmt: skip
+        further: dict[str, Any] = {}
+        if wants_explanation:
+            _, answer, told = await predict_explained(service, "v1", model, content.get("rows"), **asked)
+            further["explanations"] = told
+        else:
+            _, answer = await predict(service, "v1", model, content.get("rows"), **asked)
         headers = {"X-Repeated": "true"} if answer.is_repeated else None
-        return respond(answer.content, headers=headers)
+        return respond({**answer.content, **further}, headers=headers)
 
 
 def _add_feedback(app: FastAPI, service: Service, gate: Gate) -> None:

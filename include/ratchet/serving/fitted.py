@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from include.ratchet.errors import RegistryUnavailableError, VersionNotFoundError, WarmUpError
 from include.ratchet.registry.artifacts import open_version
-from include.ratchet.registry.example import EXAMPLE, load_example
+from include.ratchet.registry.example import BACKGROUND, EXAMPLE, load_example
 from include.ratchet.registry.formats import load_model
 from include.ratchet.registry.versions import MODEL_FILES
 from include.ratchet.rollout.routes import Route
@@ -22,6 +22,9 @@ from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
 from include.ratchet.training.fit import predict
 from include.ratchet.training.frames import features_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _HELD = 4.0
 """How much more memory a loaded estimator takes than its file, roughly."""
@@ -100,6 +103,17 @@ def load_version(model: Model, key: ModelKey, number: int, settings: Settings) -
     )  # fmt: skip
     warm_up(fitted, str(key), model.spec.task, fetch)
     return fitted
+
+
+def load_background(key: ModelKey, number: int, settings: Settings) -> pd.DataFrame:
+    """The training rows that a version is explained against.
+
+    Raises:
+        VersionNotFoundError: it was registered before such rows were kept.
+        RegistryUnavailableError: the registry does not answer.
+    """
+    _, fetch = _open(key, number, settings)
+    return load_example(fetch(BACKGROUND))[0]
 
 
 def warm_up(fitted: Fitted, name: str, task: str, fetch: Fetch) -> None:

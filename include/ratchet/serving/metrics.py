@@ -29,6 +29,10 @@ class Metrics:
             "ratchet_pooled_rows_total", "Rows of segments that the pooled model answered", ["model"],
             registry=self.registry,
         )  # fmt: skip
+        self.explained = Counter(
+            "ratchet_explained_rows_total", "Rows explained to callers who asked, by method, or failed",
+            ["model", "method"], registry=self.registry,
+        )  # fmt: skip
         self.errors = Counter(
             "ratchet_errors_total", "Requests that could not be answered", ["model", "error"], registry=self.registry
         )

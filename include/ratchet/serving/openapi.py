@@ -65,6 +65,19 @@ _PREDICTION = _object(
      "probabilities": {"type": "object", "additionalProperties": _NUMBER}, "answer": {"const": "defer"},
      "segment": _TEXT, "pooled_for": _TEXT},
 )  # fmt: skip
+_AMOUNT: Schema = {"anyOf": [_NUMBER, {"type": "object", "additionalProperties": _NUMBER}]}
+_AMOUNTS: Schema = {"type": "object", "additionalProperties": _AMOUNT}
+_EXPLANATION: Schema = {
+    "type": "object", "required": ["row"], "additionalProperties": False,
+    "properties": {
+        "row": _COUNT, "version": _VERSION, "method": {"enum": ["trees", "linear", "enumerated", "sampled"]},
+        "is_exact": _TRUTH, "base": _AMOUNT, "contributions": _AMOUNTS, "standard_errors": _AMOUNTS,
+        "space": {"enum": ["log_odds", "log_scores", "log_value", "probability", "value"]},
+        "residual": {**_NUMBER, "description": "By how much base and contributions miss the prediction."},
+        "note": _TEXT, "not_explained": {**_TEXT, "description": "Why there is no explanation of this row."},
+    },
+    "oneOf": [{"required": ["contributions"]}, {"required": ["not_explained"]}],
+}  # fmt: skip
 _FEEDBACK: Schema = {
     **_object({}, {
         "request_id": {"type": ["string", "null"], "maxLength": 200},
@@ -117,7 +130,8 @@ SCHEMAS: dict[str, Schema] = {
     "PredictRequest": _object({"rows": _ROWS}, {"request_id": _or_null(_ID), "version": _or_null(_VERSION),
                                                 "segment": _or_null(_SEGMENT)}),
     "PredictAnswer": _object(
-        {"request_id": _TEXT, "model": _TEXT, "known_until": _INSTANT, "predictions": _list(_PREDICTION, minItems=1)}
+        {"request_id": _TEXT, "model": _TEXT, "known_until": _INSTANT, "predictions": _list(_PREDICTION, minItems=1)},
+        {"explanations": _list(_EXPLANATION, minItems=1)},
     ),
     "FeedbackRequest": _object({"feedback": _list(_FEEDBACK, minItems=1, maxItems=1000)}),
     "FeedbackAnswer": _object({"accepted": _COUNT}),
@@ -189,6 +203,8 @@ def _query(name: str, schema: Schema) -> Schema:
 
 
 SEGMENT_QUERY = ({**_query("segment", _SEGMENT), "example": WHOLE},)
+EXPLAIN_QUERY = (_query("explain", {"enum": ["true", "false"], "default": "false", "description":
+                        "Whether each row's answer is explained, of at most 100 rows."}),)  # fmt: skip
 LIST_QUERY = (
     _query("after", {**_SEGMENT, "description": "Segments behind this name: `next` of the page before."}),
     _query("limit", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED}),

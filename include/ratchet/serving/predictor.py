@@ -21,7 +21,7 @@ from include.ratchet.serving.fitted import Deployment, Fitted
 from include.ratchet.serving.outputs import Scored, score_rows
 from include.ratchet.serving.payload import RowReader
 from include.ratchet.serving.recording import Masker, record_rows
-from include.ratchet.serving.requests import Answer, Request
+from include.ratchet.serving.requests import Answer, Basis, Request
 from include.ratchet.spec import WHOLE, Model, ModelKey, ModelSpec
 
 
@@ -165,8 +165,14 @@ class Predictor:
             self._masker,
         )  # fmt: skip
         predictions = self._predictions(answering, pooled_for, scored, outputs, is_stale)
+        basis = None
+        if any(request.wants_basis for request in requests):
+            basis = Basis(features, [
+                None if route == "defer" else (one.key, one.fitted[version])
+                for one, version, route in zip(answering, scored.versions, scored.routes, strict=True)
+            ])  # fmt: skip
         return Outcome(
-            spec, records, list(self._answer(requests, predictions, known_until)),
+            spec, records, list(self._answer(requests, predictions, known_until, basis)),
             self._shadow(answering, choices, features, records), scored.counts,
             sum(one is not None for one in pooled_for),
         )  # fmt: skip
@@ -209,16 +215,18 @@ class Predictor:
         return found
 
     def _answer(
-        self, requests: Sequence[Request], predictions: Sequence[dict[str, Any]], known_until: datetime
-    ) -> Iterator[tuple[Request, Answer]]:
+        self, requests: Sequence[Request], predictions: Sequence[dict[str, Any]], known_until: datetime,
+        basis: Basis | None,
+    ) -> Iterator[tuple[Request, Answer]]:  # fmt: skip
         start = 0
         for request in requests:
-            own = predictions[start : start + request.count]
+            own = slice(start, start + request.count)
             start += request.count
-            yield request, Answer({
+            content = {
                 "request_id": request.id, "model": self.key.model, "known_until": known_until.isoformat(),
-                "predictions": [{"row": row, **one} for row, one in enumerate(own)],
-            })  # fmt: skip
+                "predictions": [{"row": row, **one} for row, one in enumerate(predictions[own])],
+            }  # fmt: skip
+            yield request, Answer(content, basis=basis.choose(own) if basis and request.wants_basis else None)
 
     def _shadow(
         self, answering: Sequence[Deployment], choices: Sequence[Choice], features: pa.Table, records: pa.Table

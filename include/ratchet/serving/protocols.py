@@ -12,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.ratchet.errors import NotDeployedError
+from include.ratchet.errors import NotDeployedError, OverloadError
 from include.ratchet.features import Histories
+from include.ratchet.serving.explaining import MOST_ROWS
 from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.gate import Refusal, refusal_of
 from include.ratchet.serving.payload import Problem, Rows
@@ -33,9 +34,9 @@ TEXT_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]+$"
 
 async def predict(
     service: Service, protocol: str, model: str, rows: Any, *, caller: str, request_id: Any = None,
-    version: Any = None, segment: Any = None,
+    version: Any = None, segment: Any = None, wants_basis: bool = False,
 ) -> tuple[Predictor, Answer]:  # fmt: skip
-    """Answer rows as a protocol has read them.
+    """Answer rows as a protocol has read them; with what explains the answer, if that is wanted.
 
     Raises:
         Refusal: they are not answered; it says why.
@@ -56,7 +57,7 @@ async def predict(
             segments, answering = [pinned.key.segment] * len(rows), [pinned] * len(rows)
         request = make_request(
             predictor.model.spec, read, rows, segments=segments, answering=answering, given_id=given_id,
-            received_at=received_at, started=started, caller=caller, version=version,
+            received_at=received_at, started=started, caller=caller, version=version, wants_basis=wants_basis,
         )  # fmt: skip
         answer = await service.predict(predictor, request)
         status = 200
@@ -68,6 +69,44 @@ async def predict(
         service.metrics.requests.labels(label, protocol, status).inc()
         service.metrics.latency.labels(label).observe(time.monotonic() - started)
     return predictor, answer
+
+
+async def predict_explained(
+    service: Service, protocol: str, model: str, rows: Any, **more: Any
+) -> tuple[Predictor, Answer, list[dict[str, Any]]]:
+    """The same, and by row what each column contributed to its answer, or why that cannot be said.
+
+    Raises:
+        Refusal: the rows are not answered; it says why. What cannot be explained is answered all the same.
+    """
+    count = len(rows) if isinstance(rows, list) else 0
+    if count > MOST_ROWS:
+        message = f"{count} rows; at most {MOST_ROWS} are explained at once. Send them in parts, or without explain"
+        raise Refusal(413, "too_large", message)
+    try:
+        service.explaining.reserve(count)
+    except OverloadError as error:
+        raise refusal_of(error) from error
+    try:
+        predictor, answer = await predict(service, protocol, model, rows, wants_basis=True, **more)
+        counter, name = service.metrics.explained, predictor.key.slug
+        told = await service.explaining.explain(
+            predictor.model.spec, answer, lambda method, number: counter.labels(name, method).inc(number)
+        )
+        return predictor, answer, told
+    finally:
+        service.explaining.release(count)
+
+
+def read_switch(name: str, given: str | None) -> bool:
+    """A switch in the address: left out, it is off.
+
+    Raises:
+        Refusal: it is neither `true` nor `false`.
+    """
+    if given not in (None, "true", "false"):
+        raise invalid([Problem((name,), repr(given)[:80], "true or false")])
+    return given == "true"
 
 
 async def find(service: Service, model: str) -> Predictor:

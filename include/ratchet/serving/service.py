@@ -17,6 +17,7 @@ from include.ratchet.errors import NotDeployedError, OverloadError
 from include.ratchet.serving.batching import Batcher
 from include.ratchet.serving.config import ServingConfig
 from include.ratchet.serving.deployments import Deployments, Report
+from include.ratchet.serving.explaining import Explaining
 from include.ratchet.serving.feedback import Feedback, feedback_table
 from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.log import Batch, RecordLog
@@ -51,6 +52,7 @@ class Service:
         self.metrics = Metrics()
         self.log = RecordLog(config.log_dir)
         self.deployments = Deployments(settings, config.memory_mb, secret, report)
+        self.explaining = Explaining(settings, _use_one_thread)
         self._pool = ThreadPoolExecutor(_WORKERS, "predict", initializer=_use_one_thread)
         self._loaders = ThreadPoolExecutor(_LOADERS, "load", initializer=_use_one_thread)
         self._loads: dict[ModelKey, asyncio.Future[Deployment]] = {}
@@ -182,6 +184,7 @@ class Service:
         self._stopping.set()
         self._loaders.shutdown(cancel_futures=True)
         self._pool.shutdown()
+        self.explaining.close()
         self._shadows.close()
         for thread in self._threads:
             thread.join(30)

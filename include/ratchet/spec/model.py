@@ -246,6 +246,8 @@ class ModelSpec(Spec):
             del content["training"][operational]
         if self.scope is not None:
             content["scope"] = self.scope.model_dump(mode="json", include={"guardrails", "references", "business"})
+        for told in ("costs", "bias"):  # words on the card
+            del content["evaluation"][told]
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
+from include.ratchet.spec.bias import BiasSpec, CostsSpec
 from include.ratchet.spec.durations import Duration, format_duration
 
 Strategy = Literal["grid", "random", "tpe", "halving"]
@@ -217,6 +218,9 @@ class EvaluationSpec(Spec):
     """Fewer rows are not judged by themselves: as a slice, a group, or the window that asked for a retraining."""
     sensitive: tuple[ColumnName, ...] = ()
     """Attributes over which fairness is measured."""
+    costs: CostsSpec = CostsSpec()
+    """Binary tasks: what the what-if of thresholds weighs. No gate reads them."""
+    bias: BiasSpec = BiasSpec()
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Score from which a binary prediction counts as positive."""
     resamples: int = Field(default=500, ge=100, le=10_000)

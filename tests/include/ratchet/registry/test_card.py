@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ratchet.evaluation.gates import judge
 from include.ratchet.evaluation.intervals import Interval
+from include.ratchet.evaluation.parity import measure_parity
+from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.slices import SliceResult
+from include.ratchet.evaluation.sources import Finding
+from include.ratchet.evaluation.thresholds import plan_thresholds
 from include.ratchet.registry.card import render_html, render_markdown
 from include.ratchet.registry.lineage import Lineage
+from include.ratchet.registry.markdown import escape
 from include.ratchet.registry.plots import draw_plots
 from include.ratchet.spec import ModelKey
 from tests.include.ratchet.evaluation.test_gates import GOOD, PLAIN, spec
@@ -78,3 +85,32 @@ def test_plots_are_pictures_and_the_same_every_time():
     assert set(plots) == {f"plots/{name}.png" for name in ("search", "learning", "reliability", "importance", "slices")}
     assert all(content.startswith(b"\x89PNG") for content in plots.values())
     assert plots == draw_plots(report, trials, {"x": 0.1, "shop": 0.02}, LEARNING)
+
+
+def test_card_tells_fairness_before_and_after_costs_of_thresholds_and_the_checklist(tmp_path):
+    draw = np.random.default_rng(0)
+    groups, chance = draw.choice(np.array(["a", "b|b"]), 4000), draw.random(4000)
+    label = (draw.random(4000) < chance).astype(int)
+    scores = np.clip(chance + 0.2 * (groups == "a"), 0, 1)
+    one = spec(tmp_path)
+    parity = measure_parity(one, "shop", groups, label, scores, chance)
+    plans = plan_thresholds(one, "shop", groups, label, scores)
+    report = replace(GOOD, parity=(parity,), thresholds=(plans,))
+    assert EvaluationReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    sources = (Finding("Who or what made the labels?", "", "open", "owner"),)
+    text = render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), {}, sources=sources)
+    gap = parity.gaps[0]
+    for words in (
+        "## Fairness over shop: before and after",
+        f"{escape(gap.before)} | {escape(gap.after)} | {escape(gap.change)}", "| b&#124;b | ",
+        "A false positive costs 1, a false negative 1", "ask a lawyer", "| demographic parity | a 0.", "equalised odds",
+        "## Sources of human bias in the data", "| open | Who or what made the labels? | nobody has said | owner |",
+    ):  # fmt: skip
+        assert words in text
+
+
+def test_card_of_a_first_version_says_that_there_is_no_before(tmp_path):
+    groups, label = np.array(["a", "b"] * 500), np.array([0, 1, 1, 0] * 250)
+    one = spec(tmp_path)
+    report = replace(GOOD, parity=(measure_parity(one, "shop", groups, label, np.linspace(0, 1, 1000)),))
+    assert "there is no champion" in render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), {})

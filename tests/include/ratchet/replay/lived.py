@@ -30,9 +30,15 @@ AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 KNOWN = ("order_id", "ordered_at", "shop", "price")
 
 
-def live(folder: Path) -> Workspace:
-    """An installation in which two versions were trained: on 60 days, and on the last 30 of them."""
-    make_model(folder / "models", NAME)
+def live(folder: Path, more: str = "") -> Workspace:
+    """An installation in which two versions were trained: on 60 days, and on the last 30 of them.
+
+    Args:
+        folder: of the installation.
+        more: sections for the model's spec.
+    """
+    spec = make_model(folder / "models", NAME) / "model.yaml"
+    spec.write_text(spec.read_text() + more)
     settings = read_settings({"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")})
     settings.home.mkdir()
     upgrade(settings.database_url)
