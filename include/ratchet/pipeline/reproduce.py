@@ -77,7 +77,7 @@ def reproduce(workspace: Workspace, key: ModelKey, number: int) -> Reproduction:
 def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[Any, tuple[str, ...]]:
     lineage = version.lineage
     manifest = json.loads(read_artifact(version, "snapshot.json", workspace.settings))
-    inputs = Inputs.open(workspace.settings, model, lineage.source_versions)
+    inputs = Inputs.open(workspace.settings, model, lineage.source_versions, as_of=lineage.as_of)
     table = settle_table(
         training_rows(
             model, lineage.key.pool, inputs, as_of=lineage.as_of, window_start=lineage.window_start,

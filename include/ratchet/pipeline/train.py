@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from include.ratchet.data.snapshots import Snapshot, build_snapshot, load_snapshot
 from include.ratchet.data.tables import Table
-from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
+from include.ratchet.features import Inputs, feature_names, feature_query, read_versions, training_rows
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.updates import base_candidate
 from include.ratchet.pipeline.workspace import RunFolder, Workspace
@@ -103,10 +103,9 @@ def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
         RowCountError: a join lost or multiplied rows.
     """
     model, settings = workspace.model(request.key.model), workspace.settings
-    versions = {name: Table(settings, model.name, name).version() for name in model.spec.table_names}
-    known = {name: version for name, version in versions.items() if version is not None}
+    known = read_versions(settings, model)
     start = request.window_start(model.spec)
-    inputs = Inputs.open(settings, model, known)
+    inputs = Inputs.open(settings, model, known, as_of=request.as_of)
     snapshot = build_snapshot(
         request.key.pool,
         as_of=request.as_of,

@@ -16,8 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ratchet.data.annotations import AnnotationTable
 from include.ratchet.data.availability import hide_outcomes
 from include.ratchet.data.records import RecordTable, record_keys
+from include.ratchet.data.resolution import settle_labels
 from include.ratchet.data.tables import Table
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelSpec, partition_of
@@ -123,6 +125,8 @@ def _read_landed(settings: Settings, model: Model, asked: pa.Table, as_of: datet
     wanted = dict.fromkeys([*spec.keys, spec.event_time, label.column, label.available_time])
     rows = table.read(inside, columns=[name for name in wanted if name is not None and name in there])
     rows = hide_outcomes(rows, model, as_of - timedelta(microseconds=1))
+    if label.annotations:
+        rows = settle_labels(model, rows, AnnotationTable(settings, model.name).all(as_of), as_of)
     rows = rows.filter(pc.is_valid(rows[label.column]))
     values = label_array(rows, spec)
     is_text = spec.task == "multiclass"

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.labels import ANNOTATIONS
 from include.ratchet.spec.monitoring import MonitoringSpec
 from include.ratchet.spec.segments import ModelKey, SegmentsSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
@@ -135,6 +136,18 @@ class ModelSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _check_annotations(self) -> Self:
+        rule = self.label.annotations.rule if self.label.annotations else None
+        wrong = "majority" if self.task == "regression" else "median"
+        if rule == wrong:
+            message = (
+                f"label.annotations.rule: {rule} does not settle the labels of a {self.task} task; expected "
+                f"{'median' if wrong == 'majority' else 'majority'}, unanimous, latest or first_of"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _check_segments(self) -> Self:
         for column in self.segments.by if self.segments else ():
             found = self.columns[column].type if column in self.columns else "a column that `columns` does not list"
@@ -210,6 +223,10 @@ class ModelSpec(Spec):
         content = self.model_dump(mode="json", exclude={"segments", "serving", "rollout", "monitoring", "alerts"})
         for operational in ("backend", "isolation", "resources"):  # another place, the same result
             del content["training"][operational]
+        if self.label.annotations is None:
+            del content["label"]["annotations"]
+        else:
+            del content["label"]["annotations"]["review"]
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -240,6 +257,11 @@ class ModelSpec(Spec):
     def table_names(self) -> tuple[str, ...]:
         """The model's own table first, then the further ones."""
         return (self.name, *self.tables)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Everything that a training set is made of: the tables, and what people said of the labels."""
+        return (*self.table_names, *((ANNOTATIONS,) if self.label.annotations else ()))
 
 
 class Model(BaseModel):

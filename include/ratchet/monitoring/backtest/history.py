@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from include.ratchet.data.snapshots import Snapshot, build_snapshot
-from include.ratchet.data.tables import Table
 from include.ratchet.errors import SpecError, TooFewRowsError
-from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
+from include.ratchet.features import Inputs, feature_names, feature_query, read_versions, training_rows
 from include.ratchet.monitoring.backtest.policies import DEFAULT
 from include.ratchet.monitoring.backtest.work import History, instant
 from include.ratchet.pipeline.requests import TrainingRequest
@@ -122,11 +121,10 @@ def read_history(
 def _take_snapshot(workspace: Workspace, model: Model, key: ModelKey, first: Partition, last: Partition) -> Snapshot:
     """Rows of the first fit's window and all that follow, with labels that came in time; found if taken before."""
     spec, settings = model.spec, workspace.settings
-    found = {name: Table(settings, model.name, name).version() for name in spec.table_names}
-    versions = {name: version for name, version in found.items() if version is not None}
+    versions = read_versions(settings, model)
     start = TrainingRequest(key, "backtest", first.start).window_start(spec)
     as_of = last.end + max(spec.label.lateness, spec.label.delay) + timedelta(days=1)
-    inputs = Inputs.open(settings, model, versions)
+    inputs = Inputs.open(settings, model, versions, as_of=as_of)
     return build_snapshot(
         key, as_of=as_of, window_start=start, query=feature_query(model), versions=versions, settings=settings,
         compute=lambda: training_rows(model, key, inputs, as_of=as_of, window_start=start, settings=settings),
