@@ -39,7 +39,7 @@ class Ruling:
         value: the label; None if the row has none.
         since: when it could first be known to be this one; None without a label.
         reason: why there is none, or nothing.
-        voices: what each labeller's newest word is, by name; a review goes by `review of <name>`.
+        voices: each labeller's newest word, by name; without reviews.
     """
 
     value: Any
@@ -64,30 +64,30 @@ def resolve(rule: AnnotationsSpec, said: Iterable[Annotation]) -> Ruling:
         value, reason = _settle(rule, list(standing.values()))
         if value is None or value != before:
             since = moment if value is not None else None
-    voices = {
-        f"review of {one.labeller}" if one.is_review else one.labeller: one.value
-        for one in standing.values() if one.value is not None
-    }  # fmt: skip
+    voices = {name: one.value for (name, is_review), one in standing.items() if not is_review and one.value is not None}
     return Ruling(value, since, reason, dict(sorted(voices.items())))
 
 
-def resolve_rows(model: Model, rows: pa.Table, annotations: Sequence[Annotation]) -> dict[str, Ruling]:
+def resolve_rows(model: Model, rows: pa.Table, annotations: Sequence[Annotation], as_of: datetime) -> dict[str, Ruling]:
     """The rulings on those rows of the model's own table that somebody has said something of, by key.
 
     Args:
-        model: whose.
+        model: with `label.annotations`.
         rows: with keys, event time, label and, if the model has one, the label's available time.
-        annotations: those that count.
+        annotations: what had been said before `as_of`.
+        as_of: a label that the source gave then or later does not count.
     """
-    rule = _rule(model)
-    said = _by_key(annotations)
+    rule, said = _rule(model), _by_key(annotations)
+    if not said:
+        return {}
     places = pc.index_in(record_keys(model.spec, rows), value_set=pa.array(list(said), pa.string()))
-    chosen = rows.append_column("__key", pa.array(list(said), pa.string()).take(places)).filter(pc.is_valid(places))
-    times = _source_times(model, chosen).to_pylist()
-    labels = _label_column(model, chosen).to_pylist()
+    chosen = rows.filter(pc.is_valid(places))
+    keys = pa.array(list(said), pa.string()).take(places.drop_null()).to_pylist()
+    labels, times = _label_column(model, chosen).to_pylist(), _source_times(model, chosen).to_pylist()
     rulings = {}
-    for key, label, time in zip(chosen["__key"].to_pylist(), labels, times, strict=True):
-        own = [] if label is None or time is None else [Annotation(key, SOURCE, time, label)]
+    for key, label, time in zip(keys, labels, times, strict=True):
+        is_known = label is not None and time is not None and time < as_of
+        own = [Annotation(key, SOURCE, time, label)] if is_known else []
         rulings[key] = resolve(rule, [*said[key], *own])
     return rulings
 
@@ -99,13 +99,13 @@ def settle_labels(model: Model, rows: pa.Table, annotations: Sequence[Annotation
         model: with `label.annotations`.
         rows: with keys, event time, label and, if the model has one, the label's available time.
         annotations: what had been said before `as_of`.
-        as_of: what the source said then or later counts on no row that somebody has annotated.
+        as_of: a label that the source gave then or later counts on no row that somebody has annotated.
         time_column: name of the column that gets the time at which each label could first be known.
 
     Returns:
         The rows, with the label put in its place and, as `_labelled_at`, the time at which it could first be known.
     """
-    rulings = resolve_rows(model, _hide_later(model, rows, as_of), annotations)
+    rulings = resolve_rows(model, rows, annotations, as_of)
     labels, times = _label_column(model, rows), _source_times(model, rows)
     if not _accepts_source(_rule(model)):
         labels = pa.nulls(rows.num_rows, labels.type)
@@ -219,14 +219,3 @@ def _source_times(model: Model, rows: pa.Table) -> pa.Array:
     if label.available_time not in rows.column_names:
         return pa.nulls(rows.num_rows, TIMESTAMP)
     return rows[label.available_time].combine_chunks().cast(TIMESTAMP)
-
-
-def _hide_later(model: Model, rows: pa.Table, as_of: datetime) -> pa.Table:
-    """The rows without labels of the source that were not available before an instant."""
-    times = _source_times(model, rows)
-    name = model.spec.label.column
-    labels = _label_column(model, rows)
-    known = pc.fill_null(pc.less(times, pa.scalar(as_of, TIMESTAMP)), False)
-    hidden = pc.if_else(known, labels, pa.scalar(None, labels.type))
-    bare = rows.drop_columns([name]) if name in rows.column_names else rows
-    return bare.append_column(name, hidden)

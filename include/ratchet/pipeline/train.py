@@ -96,17 +96,24 @@ def find_absence(workspace: Workspace, request: TrainingRequest) -> str | None:
 
 
 def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
-    """Build the training set, or find the one that the same data gave before.
+    """Build the training set, and note in the training's folder which one it is.
 
     Raises:
         TooFewRowsError: nothing was ingested for the window.
         RowCountError: a join lost or multiplied rows.
     """
+    snapshot = build_set(workspace, request)
+    folder_of(workspace, request).put_json(SNAPSHOT, snapshot.to_dict())
+    return snapshot
+
+
+def build_set(workspace: Workspace, request: TrainingRequest) -> Snapshot:
+    """The training set, built or found, if the same data gave it before."""
     model, settings = workspace.model(request.key.model), workspace.settings
     known = read_versions(settings, model)
     start = request.window_start(model.spec)
     inputs = Inputs.open(settings, model, known, as_of=request.as_of)
-    snapshot = build_snapshot(
+    return build_snapshot(
         request.key.pool,
         as_of=request.as_of,
         window_start=start,
@@ -117,8 +124,6 @@ def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
         ),
         settings=settings,
     )
-    folder_of(workspace, request).put_json(SNAPSHOT, snapshot.to_dict())
-    return snapshot
 
 
 def find_twin(workspace: Workspace, request: TrainingRequest) -> Version | None:

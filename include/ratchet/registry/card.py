@@ -9,6 +9,7 @@ from typing import Any
 
 from include.ratchet.evaluation.gates import Verdict
 from include.ratchet.evaluation.report import EvaluationReport
+from include.ratchet.labels.facts import LabelFacts
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.spec import ModelSpec, format_duration
 
@@ -24,7 +25,7 @@ img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-brea
 
 def render_markdown(
     spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
-    plots: Iterable[str] = (),
+    plots: Iterable[str] = (), labels: LabelFacts | None = None,
 ) -> str:  # fmt: skip
     """The card in Markdown. Whatever users or data supplied is escaped.
 
@@ -35,6 +36,7 @@ def render_markdown(
         verdict: its gates.
         snapshot: manifest of its training set.
         plots: paths of the plots, relative to the card.
+        labels: of its training set.
     """
     parts = [
         f"# {_text(lineage.key)}",
@@ -53,6 +55,7 @@ def render_markdown(
         _limits(spec, report),
         "## Data and lineage",
         _table(("", ""), _lineage(lineage, snapshot)),
+        *(_labels(labels) if labels else ()),
         *(f"![{path}]({path})" for path in plots),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -146,6 +149,23 @@ def _lineage(lineage: Lineage, snapshot: Mapping[str, Any]) -> Sequence[tuple[st
         ("lock", lineage.lock_hash),
         ("Python", lineage.python),
     )
+
+
+def _labels(labels: LabelFacts) -> Iterable[str]:
+    balance, human, agreement = labels.balance, labels.human, labels.agreement
+    if balance is not None:
+        yield "## Classes"
+        rows = ((c.name, c.rows, f"{c.share:.1%}", c.test_rows, f"{c.effective_rows:.0f}") for c in balance.classes)
+        yield _table(("class", "rows", "share", "test rows", "effective test rows"), rows)
+        if balance.rare:
+            yield f"Rare, with fewer than {balance.rare_below} test rows: {_text(', '.join(balance.rare))}."
+    if agreement is not None:
+        yield "## Labellers"
+        yield _table(("labeller", "rows"), tuple(agreement.labelled.items()))
+        said = f"Krippendorff's alpha of people is {agreement.alpha}" if agreement.alpha else "Alpha is not defined"
+        yield f"{_text(said)}, on {agreement.rows} rows that several labelled."
+    if human is not None:
+        yield _text(f"People reach {human.metric} {human.value} against each other, on {human.rows} rows.")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -15,12 +15,10 @@ from include.ratchet.features import Inputs, feature_names, feature_query, read_
 from include.ratchet.monitoring.backtest.policies import DEFAULT
 from include.ratchet.monitoring.backtest.work import History, instant
 from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.rivals import usual_candidate
 from include.ratchet.pipeline.workspace import Workspace
-from include.ratchet.registry import ledger
-from include.ratchet.registry.ledger import CHAMPION
-from include.ratchet.registry.versions import get_version
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of, partitions_between
-from include.ratchet.training.fit import Candidate, build_estimator
+from include.ratchet.training.fit import Candidate
 from include.ratchet.training.frames import LABEL_AVAILABLE, class_codes, features_frame, label_array, times
 
 
@@ -66,23 +64,7 @@ def choose_candidate(workspace: Workspace, model: Model, request: BacktestReques
             f"{', '.join(candidates)}{hint}"
         )
         raise SpecError(message)
-    state = ledger.read_aliases(request.key, workspace.settings).get(CHAMPION)
-    if state is not None:
-        known = get_version(request.key, state.version, workspace.settings).lineage
-        if known.candidate in candidates:
-            return Candidate(known.candidate, {**known.params, **request.params})
-    for name in candidates:
-        candidate = Candidate(name, request.params)
-        try:
-            build_estimator(model, candidate)
-        except Exception:  # noqa: S112 - an estimator without its parameters may raise whatever it likes
-            continue
-        return candidate
-    message = (
-        f"{model.folder}/model.yaml: training.candidates: none of {', '.join(candidates)} can be built without "
-        "parameters; name one with its own: --candidate NAME --param name=value"
-    )
-    raise SpecError(message)
+    return usual_candidate(workspace, model, request.key, request.params)
 
 
 def read_history(
