@@ -7,7 +7,7 @@ import signal
 
 import typer
 
-from include.ratchet.cli import backtest, demo, models, monitor, project, replay, rollout, serving, stack
+from include.ratchet.cli import backtest, demo, labels, models, monitor, project, replay, rollout, serving, stack
 from include.ratchet.cli.output import console, emit, say, wants_json
 from include.ratchet.errors import RatchetError
 
@@ -28,6 +28,7 @@ for command in (
     app.command()(command)
 app.command("test")(project.run_checks)
 app.add_typer(serving.keys, name="key")
+app.add_typer(labels.labels, name="labels")
 
 
 def main() -> None:

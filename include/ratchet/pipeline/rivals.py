@@ -64,8 +64,9 @@ def usual_candidate(workspace: Workspace, model: Model, key: ModelKey, params: M
             continue
         return candidate
     message = (
-        f"{model.folder}/model.yaml: training.candidates: there is no champion, and none of {', '.join(candidates)} can "
-        "be built without parameters; train a champion, or name one with its own: --candidate NAME --param name=value"
+        f"{model.folder}/model.yaml: training.candidates: there is no champion, and none of {', '.join(candidates)} "
+        "can be built without parameters; train a champion, or name one with its own: --candidate NAME --param "
+        "name=value"
     )
     raise SpecError(message)
 
