@@ -58,7 +58,7 @@ def resolve(rule: AnnotationsSpec, said: Iterable[Annotation]) -> Ruling:
     standing: dict[tuple[str, bool], Annotation] = {}
     value: Any = None
     since, reason = None, SILENT
-    for moment, words in groupby(sorted(said, key=lambda one: one.identity[1:]), lambda one: one.annotated_at):
+    for moment, words in groupby(sorted(said, key=lambda one: one.annotated_at), lambda one: one.annotated_at):
         standing.update({(one.labeller, one.is_review): one for one in words})
         before = value
         value, reason = _settle(rule, list(standing.values()))

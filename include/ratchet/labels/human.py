@@ -106,7 +106,13 @@ def _measure(spec: ModelSpec, metric: str, found: Sequence[_Comparison]) -> Inte
     measured = _prepare(spec, metric, found)
     rules = spec.evaluation
     bootstrap = Bootstrap(len(rows), rules.resamples, rules.confidence, spec.training.seed)
-    return bootstrap.measure(lambda weights: measured(weights[:, place]))
+
+    def weighted(weights: Floats) -> Floats:
+        # Of few rows a resample may have none at all; the interval leaves it out.
+        with np.errstate(invalid="ignore"):
+            return measured(weights[:, place])
+
+    return bootstrap.measure(weighted)
 
 
 def _prepare(spec: ModelSpec, metric: str, found: Sequence[_Comparison]) -> Weighted:
