@@ -29,6 +29,7 @@ task: binary
 source: {{python: letters}}
 keys: [letter_id]
 event_time: sent_at
+start: "2026-02-01"
 label: {{column: is_spam, delay: 1h{annotations}}}
 columns:
   letter_id: {{type: string, nullable: false}}
@@ -61,11 +62,12 @@ def estimator(candidate, params, seed, threads):
 SOURCES = """
 import pandas as pd
 
-from tests.include.ratchet.labels.letters import letters_of
+from tests.include.ratchet.labels.letters import LAST, letters_of
 
 
 def letters(partition, as_of):
-    return pd.DataFrame(letters_of(partition.start))
+    found = pd.DataFrame(letters_of(partition.start))
+    return found if partition.start <= LAST else found.head(0)
 """
 
 
