@@ -14,7 +14,6 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -110,9 +109,9 @@ def settle_labels(model: Model, rows: pa.Table, annotations: Sequence[Annotation
     if not _accepts_source(_rule(model)):
         labels = pa.nulls(rows.num_rows, labels.type)
     if rulings:
-        keys = record_keys(model.spec, rows).to_pylist()
-        mask = pa.array(np.array([key in rulings for key in keys], dtype=bool))
-        found = [rulings[key] for key in keys if key in rulings]
+        keys = record_keys(model.spec, rows)
+        mask = pc.is_in(keys, pa.array(list(rulings), pa.string()))
+        found = [rulings[key] for key in keys.filter(mask).to_pylist()]
         labels = pc.replace_with_mask(labels, mask, pa.array([one.value for one in found], labels.type))
         times = pc.replace_with_mask(times, mask, pa.array([one.since for one in found], TIMESTAMP))
     name = model.spec.label.column
@@ -124,12 +123,9 @@ def settle_labels(model: Model, rows: pa.Table, annotations: Sequence[Annotation
 
 
 def label_type(model: Model) -> pa.DataType:
-    """The type in which a model's label is kept."""
+    """The type in which the label of a model with annotations is kept, which its spec declares."""
     spec = model.spec
-    declared = spec.columns.get(spec.label.column)
-    if declared is not None:
-        return ARROW_TYPES[declared.type]
-    return pa.bool_() if spec.task == "binary" else pa.float64()
+    return ARROW_TYPES[spec.columns[spec.label.column].type]
 
 
 def _settle(rule: AnnotationsSpec, standing: Sequence[Annotation]) -> Said:

@@ -23,7 +23,7 @@ class Task:
     Attributes:
         key: the row's, see `records.record_key`.
         text: its columns, one a line. Neither the label nor what is known only with it: a second opinion is one only
-            where it does not know the first.
+            where it does not know the first. Nor what records mask, as the tool is another place.
         suggestion: the likely label, if labellers are to see it.
     """
 
@@ -42,7 +42,7 @@ def make_tasks(
     """
     spec, table = model.spec, Table(settings, model.name, model.name)
     schema = table.schema()
-    hidden = {spec.label.column, spec.label.available_time, *spec.label.outcomes}
+    hidden = {spec.label.column, spec.label.available_time, *spec.label.outcomes, *spec.serving.records.mask}
     shown = [name for name in (schema.names if schema else []) if name not in hidden]
     rows = table.read(columns=shown) if schema else pa.table({name: [] for name in spec.keys})
     found = record_keys(spec, rows)

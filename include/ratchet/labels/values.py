@@ -50,11 +50,11 @@ class LabelValues:
 
 def _find_classes(model: Model, rows: pa.Table) -> tuple[Any, ...]:
     name, kind = model.spec.label.column, label_type(model)
-    declared = model.spec.columns.get(name)
+    declared = model.spec.columns[name].values
     if pa.types.is_boolean(kind):
         return (False, True)
-    if declared is not None and declared.values:
-        return tuple(cast_column(pa.array(declared.values), kind).values.to_pylist())
+    if declared:
+        return tuple(cast_column(pa.array(declared), kind).values.to_pylist())
     landed = rows[name].drop_null().unique().to_pylist() if name in rows.column_names else []
     if not landed:
         message = (

@@ -137,12 +137,21 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _check_annotations(self) -> Self:
-        rule = self.label.annotations.rule if self.label.annotations else None
-        wrong = "majority" if self.task == "regression" else "median"
-        if rule == wrong:
+        if self.label.annotations is None:
+            return self
+        rule, is_number = self.label.annotations.rule, self.task == "regression"
+        if rule == ("majority" if is_number else "median"):
             message = (
                 f"label.annotations.rule: {rule} does not settle the labels of a {self.task} task; expected "
-                f"{'median' if wrong == 'majority' else 'majority'}, unanimous, latest or first_of"
+                f"{'median' if is_number else 'majority'}, unanimous, latest or first_of"
+            )
+            raise ValueError(message)
+        column = self.columns.get(self.label.column)
+        allowed = ("float",) if is_number else ("boolean", "string", "integer")
+        if column is None or column.type not in allowed:
+            message = (
+                f"label.annotations: people's words are read as the type of {self.label.column}, found "
+                f"{column.type if column else 'none'}; expected {' or '.join(allowed)}. Declare it under `columns`."
             )
             raise ValueError(message)
         return self

@@ -123,6 +123,7 @@ def test_numbers_are_measured_as_numbers(tmp_path):
     (folder / "model.yaml").write_text(
         "name: size\nowner: us\ndescription: How large is it, in metres?\ntask: regression\nsource: {python: rows}\n"
         "keys: [id]\nevent_time: at\nlabel: {column: metres, annotations: {rule: median}}\n"
+        "columns: {metres: {type: float}}\n"
     )
     spec = load_model(folder).spec
     near = measure_agreement(spec, rulings([{"ana": float(x), "bo": x + 0.1} for x in range(20)]))
