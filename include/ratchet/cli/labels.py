@@ -155,7 +155,11 @@ def review(
     if as_json:
         emit({"key": key, "by": who, "review": found.to_dict() if found else None})
     else:
-        say(f"{key} is {found.state} by {who}" if found else f"{key} is {value} by {who}; it was not in the queue")
+        say(
+            f"{key} is {found.state} by {who}"
+            if found
+            else f"{key} is {value or 'confirmed'} by {who}; it was not in the queue"
+        )
 
 
 @labels.command("history")

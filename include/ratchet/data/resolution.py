@@ -99,7 +99,6 @@ def settle_labels(model: Model, rows: pa.Table, annotations: Sequence[Annotation
         rows: with keys, event time, label and, if the model has one, the label's available time.
         annotations: what had been said before `as_of`.
         as_of: a label that the source gave then or later counts on no row that somebody has annotated.
-        time_column: name of the column that gets the time at which each label could first be known.
 
     Returns:
         The rows, with the label put in its place and, as `_labelled_at`, the time at which it could first be known.

@@ -16,6 +16,8 @@ from include.ratchet.labels.tasks import Task
 TOOL = "label_studio"
 _CONTROLS = {"choices": "choices", "number": "number", "rating": "rating"}
 """Kinds of results that say one thing of a whole task -> the field of their value."""
+_REMARK = "textarea"
+"""A kind of results that may stand beside a label and is none."""
 
 
 def read_items(name: str, content: bytes, column: str, field: str | None = None) -> list[Item]:
@@ -92,7 +94,11 @@ def _read_results(where: str, results: Any, field: str | None) -> tuple[Any, ...
     """What the one control of interest holds."""
     if not isinstance(results, list):
         raise refuse(where, results, "a list under `result`", "Export the project again, as JSON.")
-    chosen = [one for one in results if isinstance(one, dict) and one.get("type") in _CONTROLS]
+    kinds = {require_mapping(where, one, "a result").get("type") for one in results}
+    if kinds - {*_CONTROLS, _REMARK} and not kinds & {*_CONTROLS}:
+        raise refuse(where, sorted(map(str, kinds)), f"a result of type {', '.join(_CONTROLS)}",
+                     "Label whole rows: spans and boxes are no labels of a row.")  # fmt: skip
+    chosen = [one for one in results if one["type"] in _CONTROLS]
     if field is not None:
         chosen = [one for one in chosen if one.get("from_name") == field]
     names = sorted({str(one.get("from_name")) for one in chosen})

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.ratchet.data.annotations import END, Annotation, AnnotationTable
 from include.ratchet.data.records import record_key, record_keys
@@ -21,7 +22,7 @@ from include.ratchet.errors import AnnotationError, TooFewRowsError
 from include.ratchet.labels.facts import LabelFacts, describe_labels
 from include.ratchet.labels.intake import Intake, IntakeReport, import_files
 from include.ratchet.labels.queue import Review, ReviewQueue
-from include.ratchet.labels.state import read_rows, read_state, require_rule
+from include.ratchet.labels.state import LabelState, read_rows, read_state, require_rule
 from include.ratchet.labels.suspects import find_suspects
 from include.ratchet.labels.tasks import Task, make_tasks
 from include.ratchet.labels.values import LabelValues
@@ -145,7 +146,7 @@ def find_errors(workspace: Workspace, model: Model, as_of: datetime) -> FindRepo
 
 
 def review_row(workspace: Workspace, model: Model, key: str, choice: str | None, who: str) -> Review | None:
-    """Decide on one row: its label is what was chosen or, without a choice, the one that it had.
+    """Decide on one row: its label is what was chosen or, without a choice, the one that it has.
 
     Returns:
         Its row of the queue; None if it was not in the queue.
@@ -154,21 +155,15 @@ def review_row(workspace: Workspace, model: Model, key: str, choice: str | None,
         AnnotationError: no such row or class, or nothing to confirm.
     """
     settings, now = workspace.settings, workspace.clock()
-    require_rule(model)
-    rows, queue = read_rows(settings, model), ReviewQueue(settings, model.name)
-    name = _known_key(model, rows, key)
-    values = LabelValues(model, rows)
-    if choice is None:
-        value = next((one.given for one in queue.all("open") if one.key == name), None)
-        problem = f"{model.name}: {name} is not open for review, or has no label to confirm; expected a label. "
-    else:
-        value, problem = values.parse(choice), f"{model.name}: found {choice!r}; expected {values.expected}. "
+    state = read_state(settings, model, END)
+    name, values = _known_key(model, state.rows, key), LabelValues(model, state.rows)
+    value = _label_of(model, state, name) if choice is None else values.parse(choice)
     if value is None:
-        message = f"{problem}Say it with --value."
+        found = f"no label of {name} to confirm" if choice is None else repr(choice)
+        message = f"{model.name}: found {found}; expected {values.expected}. Say it with --value."
         raise AnnotationError(message)
-    said = Annotation(name, who, now, value, is_review=True)
-    AnnotationTable(settings, model.name).add([said], now)
-    return next(iter(queue.decide([(name, value, who, now)])), None)
+    AnnotationTable(settings, model.name).add([Annotation(name, who, now, value, is_review=True)], now)
+    return next(iter(ReviewQueue(settings, model.name).decide([(name, value, who, now)])), None)
 
 
 def read_queue(workspace: Workspace, model: Model) -> list[Review]:
@@ -217,6 +212,15 @@ def choose_tasks(
 def classes_of(workspace: Workspace, model: Model) -> tuple[Any, ...] | None:
     """What labellers choose from; None of a regression."""
     return LabelValues(model, read_rows(workspace.settings, model)).classes
+
+
+def _label_of(model: Model, state: LabelState, key: str) -> Any | None:
+    """The label that a row has: by the rule, or the source's where nobody has said anything."""
+    if key in state.rulings:
+        return state.rulings[key].value
+    column = model.spec.label.column
+    row = pc.index(record_keys(model.spec, state.rows), key).as_py()
+    return state.rows[column][row].as_py() if column in state.rows.column_names else None
 
 
 def _close_settled(workspace: Workspace, model: Model, annotations: Iterable[Annotation]) -> None:

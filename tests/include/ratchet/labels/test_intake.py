@@ -70,6 +70,12 @@ def test_label_studio_without_annotations_or_with_predictions_only(take):
     assert take([{**task, "annotations": [], "predictions": [{"model_version": "m", "result": said}]}]).added == 0
 
 
+def test_remark_alone_is_no_label(take):
+    remark = {"type": "textarea", "value": {"text": ["hard"]}, "to_name": "row", "from_name": "why"}
+    assert take(edited({"result": [remark]})).open == 1
+    assert kept(take(edited({"result": [remark, result("true")]}))) == [(KEY, "3", True)]
+
+
 def test_label_studio_number_of_a_user_and_a_single_task(take):
     assert kept(take(studio_tasks([(LETTER, "false", 3, SAID)])[0])) == [(KEY, "3", False)]
 
@@ -151,6 +157,9 @@ HOSTILE = {
     "results": (edited({"result": "x"}), "export.json", r"annotation 18047: found 'x'; expected a list under `result`"),
     "two choices": (edited({"result": [result("true", "false")]}), "export.json", r"\['true', 'false'\].*one label"),
     "two controls": (edited({"result": [result("true"), result("true", name="b")]}), "export.json", r"Name it with"),
+    "boxes": (edited({"result": [{"type": "rectanglelabels", "value": {}}]}), "export.json",
+              r"found \['rectanglelabels'\]; expected a result of type choices"),
+    "a result": (edited({"result": [7]}), "export.json", r"annotation 18047: found 7; expected a result"),
     "unknown class": (edited({}, "perhaps"), "export.json", r"found 'perhaps'; expected one of false, true. Rename"),
     "unknown key": (studio_tasks([("9999-000", "true", 3, SAID)]), "export.json", r'"9999-000".*has landed'),
     "no key": ([{"annotations": edited({})[0]["annotations"], "data": {"text": "x"}}], "export.json",

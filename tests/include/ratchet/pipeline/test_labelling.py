@@ -167,7 +167,7 @@ def test_conflict_has_no_label_until_a_person_decides(workspace, model, tmp_path
     assert find_errors(workspace, model, AFTER).conflicts == 1
     first = read_queue(workspace, model)[0]
     assert (first.reason, first.key) == ("conflict", json.dumps([name]))
-    with pytest.raises(AnnotationError, match="no label to confirm"):
+    with pytest.raises(AnnotationError, match=r"found no label of .* to confirm; expected one of false, true"):
         review_row(workspace, model, name, None, "cleo")
     decided = review_row(workspace, model, name, "true", "cleo")
     assert (decided.state, decided.decided, decided.decided_by, decided.decided_at) == ("corrected", True, "cleo", NOW)
@@ -181,6 +181,9 @@ def test_confirmed_label_does_not_come_back(workspace, model):
     assert (decided.state, decided.decided) == ("confirmed", worst.given)
     assert find_errors(workspace, model, NOW + timedelta(days=1)).added == 0
     assert worst.key not in {one.key for one in ReviewQueue(workspace.settings, "letters").all("open")}
+    # A row that nobody doubted can be confirmed as well; it was in no queue.
+    assert review_row(workspace, model, "0210-000", None, "cleo") is None
+    assert read_row(workspace, model, "0210-000").ruling.value == given()["0210-000"]
 
 
 @pytest.mark.parametrize("suggest", [True, False])
