@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from include.ratchet.data.annotations import Annotation, AnnotationTable
 from include.ratchet.data.records import record_key, record_keys
 from include.ratchet.errors import AnnotationError
 from include.ratchet.labels import doccano, label_studio
-from include.ratchet.labels.items import KEY, Item, refuse
+from include.ratchet.labels.items import KEY, Item, parse_time, refuse
 from include.ratchet.labels.state import read_rows, require_rule
 from include.ratchet.labels.values import LabelValues
 from include.ratchet.settings import Settings
@@ -171,11 +171,10 @@ def _read_key(model: Model, item: Item, name: str) -> Any:
     kind = declared.type if declared else "string"
     try:
         if kind == "timestamp":
-            found = datetime.fromisoformat(value)
-            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+            return parse_time(value)
         if kind == "integer":
             return int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refuse(item.where, value, f"a {kind} under {name}", "Give the task the row's own key.") from error
     return str(value) if kind == "string" else value
 

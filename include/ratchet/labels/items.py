@@ -75,7 +75,17 @@ def read_time(where: str, text: Any) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+        return parse_time(text)
+    except (TypeError, ValueError, OverflowError) as error:
         raise refuse(where, text, "a time such as 2026-03-01T09:30:00Z", "Export the project again.") from error
+
+
+def parse_time(text: str) -> datetime:
+    """An instant in ISO 8601, in UTC where it names no zone.
+
+    Raises:
+        ValueError: it is something else.
+        OverflowError: UTC has no such year.
+    """
+    found = datetime.fromisoformat(text)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

@@ -94,11 +94,11 @@ def _read_results(where: str, results: Any, field: str | None) -> tuple[Any, ...
     """What the one control of interest holds."""
     if not isinstance(results, list):
         raise refuse(where, results, "a list under `result`", "Export the project again, as JSON.")
-    kinds = {require_mapping(where, one, "a result").get("type") for one in results}
+    kinds = {str(require_mapping(where, one, "a result").get("type")) for one in results}
     if kinds - {*_CONTROLS, _REMARK} and not kinds & {*_CONTROLS}:
-        raise refuse(where, sorted(map(str, kinds)), f"a result of type {', '.join(_CONTROLS)}",
+        raise refuse(where, sorted(kinds), f"a result of type {', '.join(_CONTROLS)}",
                      "Label whole rows: spans and boxes are no labels of a row.")  # fmt: skip
-    chosen = [one for one in results if one["type"] in _CONTROLS]
+    chosen = [one for one in results if str(one.get("type")) in _CONTROLS]
     if field is not None:
         chosen = [one for one in chosen if one.get("from_name") == field]
     names = sorted({str(one.get("from_name")) for one in chosen})

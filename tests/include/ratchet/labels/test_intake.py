@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from include.ratchet.data.annotations import AnnotationTable
 from include.ratchet.errors import AnnotationError
 from include.ratchet.labels import doccano, label_studio
-from include.ratchet.labels.intake import Intake, import_files
+from include.ratchet.labels.intake import Intake, check_items, import_files
 from include.ratchet.labels.tasks import Task
-from tests.include.ratchet.labels.letters import NOW, SAID, doccano_lines, given, make_letters, studio_tasks
+from tests.include.ratchet.labels.letters import NOW, SAID, doccano_lines, make_letters, studio_tasks
+from tests.include.ratchet.labels.letters import given as given_labels
 
-LETTER, OTHER = list(given())[:2]
+LETTER, OTHER = list(given_labels())[:2]
 KEY = json.dumps([LETTER])
 
 
@@ -186,6 +190,36 @@ def test_hostile_file_is_refused_whole_with_what_and_where(take, landed, name):
     with pytest.raises(AnnotationError, match=message):
         take(content, file)
     assert AnnotationTable(landed.settings, "letters").all() == []
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+    | st.sampled_from(["true", "choices", "0001-01-01T00:00:00+14:00", KEY, "is_spam", LETTER]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["data", "annotations", "result", "type", "value", "choices", "label", "id", "ratchet_key", "letter_id",
+         "annotation_id", "is_spam", "updated_at", "completed_by", "annotator", "from_name"]), inner, max_size=5),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(junk=JUNK, place=st.sampled_from(["task", "data", "annotation", "result", "value", "record", "file"]))
+def test_whatever_a_file_holds_is_taken_or_refused_in_words(landed, junk, place):
+    task = studio_tasks([(LETTER, "true", 3, SAID)])[0]
+    said = task["annotations"][0]
+    parts = {
+        "task": junk, "data": {**task, "data": junk}, "annotation": {**task, "annotations": [junk]},
+        "result": {**task, "annotations": [{**said, "result": [junk]}]},
+        "value": {**task, "annotations": [{**said, "result": [{**said["result"][0], "value": junk}]}]},
+        "record": minimal(junk, junk), "file": junk,
+    }  # fmt: skip
+    content = json.dumps(parts[place] if place == "file" else [parts[place]]).encode()
+    for read in (lambda: label_studio.read_items("x.json", content, "is_spam"),
+                 lambda: doccano.read_items("x.jsonl", content)):  # fmt: skip
+        found = []
+        with suppress(AnnotationError):
+            found = check_items(landed.settings, landed.model("letters"), read(), Intake(), NOW)[0]
+        assert all(one.key == KEY and one.value in (True, False, None) for one in found)
 
 
 def test_file_that_is_not_there(landed, tmp_path):
