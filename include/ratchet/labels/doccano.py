@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from include.ratchet.labels.items import KEY, Item, parse_json, refuse, require_mapping
+from include.ratchet.labels.items import Item, parse_json, refuse, require_mapping
 from include.ratchet.labels.tasks import Task
 
 TOOL = "doccano"
@@ -52,7 +52,7 @@ def read_items(name: str, content: bytes) -> list[Item]:
 def write_tasks(tasks: Sequence[Task]) -> str:
     """Examples that doccano imports as JSONL; a suggestion becomes the label to begin with."""
     lines = (
-        {"text": task.text, "label": [] if task.suggestion is None else [task.suggestion], KEY: task.key}
+        {"text": task.text, "label": [] if task.suggestion is None else [task.suggestion], **task.fields}
         for task in tasks
     )  # fmt: skip
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

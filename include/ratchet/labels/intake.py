@@ -13,7 +13,7 @@ from include.ratchet.data.annotations import Annotation, AnnotationTable
 from include.ratchet.data.records import record_key, record_keys
 from include.ratchet.errors import AnnotationError
 from include.ratchet.labels import doccano, label_studio
-from include.ratchet.labels.items import KEY, Item, parse_time, refuse
+from include.ratchet.labels.items import KEY, MODEL, Item, parse_time, refuse
 from include.ratchet.labels.state import read_rows, require_rule
 from include.ratchet.labels.values import LabelValues
 from include.ratchet.settings import Settings
@@ -149,6 +149,8 @@ def _check_item(model: Model, item: Item, values: LabelValues, intake: Intake, n
 def _find_key(model: Model, item: Item) -> str:
     """The row's keys: as an exported task carries them, or from columns of the task's data."""
     names, data = model.spec.keys, item.data
+    if data.get(MODEL, model.name) != model.name:
+        raise refuse(item.where, data[MODEL], f"a task of {model.name}", "Import it for the model that it is of.")
     carried = data.get(KEY)
     if carried is None:
         lost = [name for name in names if data.get(name) is None]

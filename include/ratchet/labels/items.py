@@ -12,6 +12,8 @@ from include.ratchet.errors import AnnotationError
 
 KEY = "ratchet_key"
 """Field of an exported task that carries the row's keys; tools hand it back as it was."""
+MODEL = "ratchet_model"
+"""Field of an exported task that says whose row it is: the same keys may be those of two models."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from include.ratchet.labels.items import KEY, Item, parse_json, read_time, refuse, require_mapping
+from include.ratchet.labels.items import Item, parse_json, read_time, refuse, require_mapping
 from include.ratchet.labels.tasks import Task
 
 TOOL = "label_studio"
@@ -57,7 +57,7 @@ def write_tasks(tasks: Sequence[Task], column: str, kind: str) -> str:
     """
     content = []
     for task in tasks:
-        one: dict[str, Any] = {"data": {KEY: task.key, "text": task.text}}
+        one: dict[str, Any] = {"data": {**task.fields, "text": task.text}}
         if task.suggestion is not None:
             said = [task.suggestion] if kind == "choices" else float(task.suggestion)
             result = {"from_name": column, "to_name": "row", "type": kind, "value": {kind: said}}

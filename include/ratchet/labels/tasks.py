@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from include.ratchet.data.records import record_keys
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import AnnotationError
+from include.ratchet.labels.items import KEY, MODEL
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 
@@ -21,15 +22,22 @@ class Task:
     """One row to label.
 
     Attributes:
+        model: whose row it is.
         key: the row's, see `records.record_key`.
         text: its columns, one a line. Neither the label nor what is known only with it: a second opinion is one only
             where it does not know the first. Nor what records mask, as the tool is another place.
         suggestion: the likely label, if labellers are to see it.
     """
 
+    model: str
     key: str
     text: str
     suggestion: str | None = None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a tool keeps of it beside what it shows, and hands back."""
+        return {MODEL: self.model, KEY: self.key}
 
 
 def make_tasks(
@@ -54,7 +62,7 @@ def make_tasks(
     chosen = rows.take(places).to_pylist()
     said = suggestions or {}
     return [
-        Task(key, _describe(row), None if said.get(key) is None else write_choice(said[key]))
+        Task(model.name, key, _describe(row), None if said.get(key) is None else write_choice(said[key]))
         for key, row in zip(keys, chosen, strict=True)
     ]
 

@@ -170,6 +170,9 @@ HOSTILE = {
                r"task 1, annotation 18047: found \['text'\]; expected ratchet_key, or the keys letter_id"),
     "bad key": ([{"annotations": edited({})[0]["annotations"], "data": {"ratchet_key": "[1, 2]"}}], "export.json",
                 r"expected ratchet_key with a JSON list of letter_id"),
+    "another model": ([{"annotations": edited({})[0]["annotations"],
+                        "data": {"ratchet_key": KEY, "ratchet_model": "parcels"}}], "export.json",
+                      r"found 'parcels'; expected a task of letters"),
     "no time": (edited({"updated_at": "soon"}), "export.json", r"found 'soon'; expected a time such as"),
     "the future": (studio_tasks([(LETTER, "true", 3, NOW + timedelta(days=1))]), "export.json", r"not after 2026-02-2"),
     "twice": (DOUBLE, "export.json",
@@ -227,18 +230,18 @@ def test_file_that_is_not_there(landed, tmp_path):
         import_files(landed.settings, landed.model("letters"), [tmp_path / "gone.json"], Intake(), NOW)
 
 
-TASK = Task('["1", 2, "2026-01-01T00:00:00+00:00"]', "price: 3 < 4\nshop: \"été\" & 'x'", "true")
+TASK = Task("m", '["1", 2, "2026-01-01T00:00:00+00:00"]', "price: 3 < 4\nshop: \"été\" & 'x'", "true")
 
 
 def test_label_studio_tasks_carry_keys_and_a_suggestion():
     found = json.loads(label_studio.write_tasks([TASK], "is_spam", "choices"))[0]
-    assert found["data"] == {"ratchet_key": TASK.key, "text": TASK.text}
+    assert found["data"] == {"ratchet_model": "m", "ratchet_key": TASK.key, "text": TASK.text}
     assert found["predictions"][0]["result"] == [
         {"from_name": "is_spam", "to_name": "row", "type": "choices", "value": {"choices": ["true"]}}
     ]
-    number = json.loads(label_studio.write_tasks([Task("[1]", "x", "2.5")], "metres", "number"))[0]
+    number = json.loads(label_studio.write_tasks([Task("m", "[1]", "x", "2.5")], "metres", "number"))[0]
     assert number["predictions"][0]["result"][0]["value"] == {"number": 2.5}
-    assert "predictions" not in json.loads(label_studio.write_tasks([Task("[1]", "x")], "m", "number"))[0]
+    assert "predictions" not in json.loads(label_studio.write_tasks([Task("m", "[1]", "x")], "m", "number"))[0]
 
 
 @pytest.mark.parametrize(("classes", "tag"), [(['<"&>', "b"], "Choices"), (None, "Number")])
@@ -267,8 +270,8 @@ def test_several_choices_of_json_min_stay_several():
 
 
 def test_doccano_tasks_are_one_line_each():
-    lines = doccano.write_tasks([TASK, Task("[1]", "x")]).splitlines()
+    lines = doccano.write_tasks([TASK, Task("m", "[1]", "x")]).splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"text": TASK.text, "label": ["true"], "ratchet_key": TASK.key},
-        {"text": "x", "label": [], "ratchet_key": "[1]"},
+        {"text": TASK.text, "label": ["true"], "ratchet_model": "m", "ratchet_key": TASK.key},
+        {"text": "x", "label": [], "ratchet_model": "m", "ratchet_key": "[1]"},
     ]  # fmt: skip
