@@ -168,6 +168,7 @@ def history(model: ModelName, key: RowKey, as_json: JsonOption = False) -> None:
 
     Example: `./ratchet labels history order_returns 2026-02-03-0017`
     """
+    from include.ratchet.labels.tasks import write_choice
     from include.ratchet.pipeline.labelling import read_row
 
     workspace = open_workspace()
@@ -178,7 +179,7 @@ def history(model: ModelName, key: RowKey, as_json: JsonOption = False) -> None:
     table = Table("when", "labeller", "label", "with")
     for one in found.said:
         name = f"{one.labeller} (review)" if one.is_review else one.labeller
-        said = "taken back" if one.value is None else one.value
+        said = "taken back" if one.value is None else write_choice(one.value)
         table.add_row(*map(plain, (f"{one.annotated_at:%Y-%m-%d %H:%M}", name, said, one.tool)))
     console.print(table)
     ruling = found.ruling
@@ -187,7 +188,7 @@ def history(model: ModelName, key: RowKey, as_json: JsonOption = False) -> None:
     elif ruling.value is None:
         say(f"no label: {ruling.reason}")
     else:
-        say(f"label {ruling.value} since {ruling.since:%Y-%m-%d %H:%M}")
+        say(f"label {write_choice(ruling.value)} since {ruling.since:%Y-%m-%d %H:%M}")
 
 
 @labels.command("export")
@@ -262,9 +263,11 @@ def _show_facts(facts: LabelFacts) -> None:
 
 
 def _draw_queue(reviews: list[Review]) -> Table:
+    from include.ratchet.labels.tasks import write_choice
+
     table = Table("key", "why", "label", "suggested", "score")
     for one in reviews:
         is_error = one.reason == "likely error"
-        label, suggested = ("" if value is None else value for value in (one.given, one.suggested))
+        label, suggested = ("" if value is None else write_choice(value) for value in (one.given, one.suggested))
         table.add_row(*map(plain, (one.key, one.reason, label, suggested, f"{one.score:.3f}" if is_error else "")))
     return table

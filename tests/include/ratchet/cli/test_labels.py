@@ -80,7 +80,7 @@ def test_people_read_the_same_in_words(ratchet, tmp_path):
     ratchet("find", "letters", "--as-of", AS_OF)
     assert "likely error" in ratchet("queue", "letters", as_json=False)
     assert "nobody has said anything but the source" in ratchet("history", "letters", "0210-000", as_json=False)
-    assert "label True since" in ratchet("history", "letters", _spam(), as_json=False)
+    assert "label true since" in ratchet("history", "letters", _spam(), as_json=False)
 
 
 def _spam():
