@@ -13,6 +13,7 @@ RatchetError
 ├── RowCountError(ValueError)        a join lost or multiplied rows
 ├── BackendUnavailableError(ImportError) features are to be computed by an engine that is not there
 ├── LeakageError(ValueError)         a feature used what was not yet known
+├── AnnotationError(ValueError)      labels that people gave cannot be taken: file, item, value, expectation, remedy
 ├── TooFewRowsError(ValueError)      not enough labelled rows to train or judge
 ├── SearchError(RuntimeError)        no trial succeeded
 ├── FormatNotAllowedError(ValueError) a model would need a format its spec does not consent to
@@ -92,6 +93,10 @@ class BackendUnavailableError(RatchetError, ImportError):
 
 class LeakageError(RatchetError, ValueError):
     """A feature used what was not known at the row's prediction time."""
+
+
+class AnnotationError(RatchetError, ValueError):
+    """Labels that people gave cannot be taken, or a review is about no such row."""
 
 
 class TooFewRowsError(RatchetError, ValueError):

@@ -12,6 +12,7 @@ from include.ratchet.cli import (
     demo,
     explain,
     fairness,
+    labels,
     models,
     monitor,
     project,
@@ -43,6 +44,7 @@ for command in (
     app.command()(command)
 app.command("test")(project.run_checks)
 app.add_typer(serving.keys, name="key")
+app.add_typer(labels.labels, name="labels")
 
 
 def main() -> None:

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ratchet.data.annotations import AnnotationTable
 from include.ratchet.data.availability import hide_outcomes
 from include.ratchet.data.casting import ARROW_TYPES
 from include.ratchet.data.records import record_keys
+from include.ratchet.data.resolution import settle_labels
 from include.ratchet.data.tables import Table
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, partition_of
@@ -44,9 +46,11 @@ def read_facts(
     schema = table.schema(version) if inside else None
     if schema is None:
         return None
-    wanted = dict.fromkeys([*spec.keys, spec.event_time, spec.label.available_time, *columns])
+    wanted = dict.fromkeys([*spec.keys, spec.event_time, spec.label.column, spec.label.available_time, *columns])
     rows = table.read(inside, version, [name for name in wanted if name is not None and name in schema.names])
     rows = hide_outcomes(rows, model, as_of - timedelta(microseconds=1))
+    if spec.label.annotations:
+        rows = settle_labels(model, rows, AnnotationTable(settings, model.name).all(as_of), as_of)
     return rows.append_column(KEY, record_keys(spec, rows))
 
 

@@ -148,6 +148,34 @@ class Table:
         )  # fmt: skip
         return int(delta.version())
 
+    def merge(self, rows: pa.Table, on: Sequence[str], *, updates: bool = False) -> int:
+        """Insert the rows that are not there yet, in one commit; with `updates`, write the others anew.
+
+        Args:
+            rows: each value of `on` once; no technical column.
+            on: the columns that say which row is which, none of them null.
+            updates: otherwise what is there stays as it is.
+
+        Returns:
+            The new version.
+
+        Raises:
+            deltalake.exceptions.DeltaError: another writer was faster; see `retry_commits`.
+        """
+        from deltalake import CommitProperties, write_deltalake
+
+        delta = self.open()
+        if delta is None:
+            write_deltalake(
+                self.location, rows, mode="error", storage_options=self._options or None,
+                configuration=_CONFIGURATION, commit_properties=CommitProperties(max_commit_retries=0),
+            )  # fmt: skip
+            return 0
+        same = " AND ".join(f"old.{name} = new.{name}" for name in on)
+        merging = delta.merge(rows, same, source_alias="new", target_alias="old").when_not_matched_insert_all()
+        (merging.when_matched_update_all() if updates else merging).execute()
+        return int(delta.version())
+
 
 def read_schema(delta: Any) -> pa.Schema:
     """A Delta table's columns without the technical one."""

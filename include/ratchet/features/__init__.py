@@ -30,7 +30,7 @@ from include.ratchet.features.frames import (
     training_rows,
     write_training_rows,
 )
-from include.ratchet.features.inputs import Inputs
+from include.ratchet.features.inputs import Inputs, read_versions
 from include.ratchet.features.leakage import LeakageReport, check_leakage
 from include.ratchet.features.online import Histories, OnlineScorer, build_histories, definition_hash
 from include.ratchet.features.requests import latest, lookup, previous, query
@@ -59,6 +59,7 @@ __all__ = [
     "lookup",
     "previous",
     "query",
+    "read_versions",
     "rolling",
     "scoring_rows",
     "training_rows",

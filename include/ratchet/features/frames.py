@@ -32,7 +32,9 @@ def context_names(model: Model) -> tuple[str, ...]:
 
 def feature_query(model: Model) -> str:
     """The whole definition of a model's features as text; equal texts compute equal features from equal tables."""
-    return define(model).query
+    rule = model.spec.label.annotations
+    settled = f"\n-- labels\n{rule.model_dump_json(exclude={'review'})}" if rule else ""
+    return define(model).query + settled
 
 
 def training_rows(

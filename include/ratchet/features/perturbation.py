@@ -12,7 +12,7 @@ from include.ratchet.features.definition import compile_sql
 from include.ratchet.features.engine import Engine
 from include.ratchet.features.entities import instant, zone_times
 from include.ratchet.features.inputs import Inputs
-from include.ratchet.features.schema import AVAILABLE, column_types, interval, source_table, time_order
+from include.ratchet.features.schema import AVAILABLE, column_types, interval, label_time, source_table, time_order
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 
@@ -61,7 +61,7 @@ def _alter_rows(model: Model, name: str, rows: ir.Table, since: datetime) -> ir.
     values = {}
     for column in columns:
         value = rows[column]
-        if column == label.available_time:
+        if column in {label.available_time, label_time(model)}:
             values[column] = ibis.ifelse(
                 fate == _GONE, ibis.null(value.type()), value + interval(model.spec.partition_length)
             )
@@ -82,7 +82,7 @@ def _invent_rows(model: Model, name: str, rows: ir.Table, since: datetime) -> ir
     first = instant(since)
     if name == model.name:
         label = model.spec.label
-        own_time, delay = label.available_time, label.delay
+        own_time, delay = label_time(model), label.delay
         event = first + interval(model.spec.prediction_lead) + step
     else:
         own_time, delay = spec.available_time, spec.delay

@@ -12,6 +12,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
+from include.ratchet.data.resolution import LABELLED_AT
 from include.ratchet.errors import SpecError
 from include.ratchet.spec import Model
 
@@ -47,9 +48,15 @@ def column_types(model: Model, table: str) -> dict[str, dt.DataType]:
     times = [spec.event_time, spec.available_time]
     if table == model.name:
         types.setdefault(model.spec.label.column, dt.boolean if model.spec.task == "binary" else dt.float64)
-        times.append(model.spec.label.available_time)
+        times += [model.spec.label.available_time, label_time(model)]
     types.update({name: TIMESTAMP for name in times if name is not None})
     return types
+
+
+def label_time(model: Model) -> str | None:
+    """The column of the model's own rows that says when the label was known; None if it is a fixed delay after."""
+    label = model.spec.label
+    return LABELLED_AT if label.annotations else label.available_time
 
 
 def source_name(table: str) -> str:
@@ -63,7 +70,8 @@ def source_table(model: Model, table: str) -> ir.Table:
     base = ibis.table(column_types(model, table), name=source_name(table))
     if table == model.name:
         label = model.spec.label
-        known = base[label.available_time] if label.available_time else base[spec.event_time] + interval(label.delay)
+        time = label_time(model)
+        known = base[time] if time else base[spec.event_time] + interval(label.delay)
         return base.mutate(**{AVAILABLE: known})
     if spec.is_static:
         return base
@@ -74,7 +82,7 @@ def source_table(model: Model, table: str) -> ir.Table:
 def known_columns(model: Model) -> list[str]:
     """Columns of the model's own rows that are known when it predicts: all but label, outcomes and their time."""
     label = model.spec.label
-    hidden = {label.column, label.available_time, *label.outcomes}
+    hidden = {label.column, label.available_time, label_time(model), *label.outcomes}
     return [name for name in column_types(model, model.name) if name not in hidden]
 
 
@@ -99,7 +107,7 @@ def time_order(model: Model, table: str) -> list[str]:
 def is_monotone(model: Model, table: str) -> bool:
     """Whether a table's rows become known in the order of their event times, each a fixed delay after it."""
     spec = model.spec.table(table)
-    own_time = model.spec.label.available_time if table == model.name else spec.available_time
+    own_time = label_time(model) if table == model.name else spec.available_time
     return spec.event_time is not None and own_time is None
 
 

@@ -24,6 +24,7 @@ from include.ratchet.evaluation.report import (
 )
 from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.features import feature_names
+from include.ratchet.labels.facts import describe_labels
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.rivals import Rival, read_champion, score_champion, score_rival
 from include.ratchet.pipeline.train import (
@@ -284,9 +285,12 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
     trials = folder.need_json(TRIALS)["trials"]
     importance = permutation_importance(spec, estimator, test, codes[data.split.test], classes)
     plots = draw_plots(report, trials, importance, facts["learning"]) if request.key.is_pool else {}
+    labels = describe_labels(
+        workspace.settings, data.model, data.table, data.split.test, request.as_of, with_people=request.key.is_pool
+    )
     trust = look_into(workspace, request, data, estimator, importance)
     card = render_markdown(
-        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources
+        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources, labels
     )
     files = {
         "card.md": card.encode(),
@@ -295,6 +299,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
         "verdict.json": folder.need(VERDICT),
         "snapshot.json": folder.need(SNAPSHOT),
         "trials.json": folder.need(TRIALS),
+        "labels.json": json.dumps(labels.to_dict()).encode(),
         "importance.json": json.dumps(importance).encode(),
         "test_scores.npy": dump_array(fitted.scores),
         EXAMPLE: dump_example(test, fitted.scores),

@@ -27,6 +27,7 @@ def materialise(workspace: Workspace, model: Model, known_until: datetime) -> Hi
     found = store.read(key)
     if found is not None and found[0].definition == definition_hash(model):
         known_until = max(known_until, found[0].known_until)
-    built = build_histories(model, Inputs.open(workspace.settings, model), known_until, settings=workspace.settings)
+    inputs = Inputs.open(workspace.settings, model, as_of=known_until)
+    built = build_histories(model, inputs, known_until, settings=workspace.settings)
     store.write(key, built)
     return built

@@ -80,7 +80,7 @@ def _make_again(workspace: Workspace, model: Model, version: Version) -> tuple[A
     manifest = json.loads(read_artifact(version, "snapshot.json", workspace.settings))
     floors = _read_floors(workspace, lineage.key)
     known = {name: max(number, floors.get(name, 0)) for name, number in lineage.source_versions.items()}
-    inputs = Inputs.open(workspace.settings, model, known)
+    inputs = Inputs.open(workspace.settings, model, known, as_of=lineage.as_of)
     table = settle_table(
         training_rows(
             model, lineage.key.pool, inputs, as_of=lineage.as_of, window_start=lineage.window_start,

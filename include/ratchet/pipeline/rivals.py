@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 import pyarrow as pa
 
-from include.ratchet.errors import RatchetError, SchemaChangedError
+from include.ratchet.errors import RatchetError, SchemaChangedError, SpecError
 from include.ratchet.evaluation.comparison import CHAMPION as CONTENDER
 from include.ratchet.evaluation.comparison import Contender
 from include.ratchet.pipeline.workspace import Workspace
@@ -16,7 +17,7 @@ from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
 from include.ratchet.registry.versions import Version, get_version, load_estimator
 from include.ratchet.spec import Model, ModelKey
-from include.ratchet.training.fit import predict
+from include.ratchet.training.fit import Candidate, build_estimator, predict
 from include.ratchet.training.frames import features_frame
 
 
@@ -37,6 +38,38 @@ def open_rival(workspace: Workspace, model: Model, key: ModelKey, number: int) -
     """A version with its estimator."""
     version = get_version(key, number, workspace.settings)
     return Rival(version, load_estimator(model, version, workspace.settings))
+
+
+def usual_candidate(workspace: Workspace, model: Model, key: ModelKey, params: Mapping[str, Any]) -> Candidate:
+    """What the champion is a fit of, else the first candidate that needs no parameter.
+
+    Args:
+        workspace: the installation.
+        model: whose candidates.
+        key: whose champion.
+        params: that replace those of the candidate.
+
+    Raises:
+        SpecError: there is no champion, and each candidate needs parameters.
+    """
+    candidates, state = model.spec.training.candidates, read_champion(workspace, key)
+    if state is not None:
+        known = get_version(key, state.version, workspace.settings).lineage
+        if known.candidate in candidates:
+            return Candidate(known.candidate, {**known.params, **params})
+    for name in candidates:
+        candidate = Candidate(name, params)
+        try:
+            build_estimator(model, candidate)
+        except Exception:  # noqa: S112 - an estimator without its parameters may raise whatever it likes
+            continue
+        return candidate
+    message = (
+        f"{model.folder}/model.yaml: training.candidates: there is no champion, and none of {', '.join(candidates)} "
+        "can be built without parameters; train a champion, or name one with its own: --candidate NAME --param "
+        "name=value"
+    )
+    raise SpecError(message)
 
 
 def score_champion(

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from include.ratchet.data.snapshots import Snapshot, build_snapshot, load_snapshot
 from include.ratchet.data.tables import Table
-from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
+from include.ratchet.features import Inputs, feature_names, feature_query, read_versions, training_rows
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.updates import base_candidate
 from include.ratchet.pipeline.workspace import RunFolder, Workspace
@@ -96,18 +96,24 @@ def find_absence(workspace: Workspace, request: TrainingRequest) -> str | None:
 
 
 def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
-    """Build the training set, or find the one that the same data gave before.
+    """Build the training set, and note in the training's folder which one it is.
 
     Raises:
         TooFewRowsError: nothing was ingested for the window.
         RowCountError: a join lost or multiplied rows.
     """
+    snapshot = build_set(workspace, request)
+    folder_of(workspace, request).put_json(SNAPSHOT, snapshot.to_dict())
+    return snapshot
+
+
+def build_set(workspace: Workspace, request: TrainingRequest) -> Snapshot:
+    """The training set, built or found, if the same data gave it before."""
     model, settings = workspace.model(request.key.model), workspace.settings
-    versions = {name: Table(settings, model.name, name).version() for name in model.spec.table_names}
-    known = {name: version for name, version in versions.items() if version is not None}
+    known = read_versions(settings, model)
     start = request.window_start(model.spec)
-    inputs = Inputs.open(settings, model, known)
-    snapshot = build_snapshot(
+    inputs = Inputs.open(settings, model, known, as_of=request.as_of)
+    return build_snapshot(
         request.key.pool,
         as_of=request.as_of,
         window_start=start,
@@ -118,8 +124,6 @@ def take_snapshot(workspace: Workspace, request: TrainingRequest) -> Snapshot:
         ),
         settings=settings,
     )
-    folder_of(workspace, request).put_json(SNAPSHOT, snapshot.to_dict())
-    return snapshot
 
 
 def find_twin(workspace: Workspace, request: TrainingRequest) -> Version | None:

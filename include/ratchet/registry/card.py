@@ -10,6 +10,7 @@ from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.sources import Finding
 from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.explanations.overview import Overview
+from include.ratchet.labels.facts import LabelFacts
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.markdown import draw_table, escape
 from include.ratchet.registry.trust import render_bias, render_overview
@@ -28,6 +29,7 @@ img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-brea
 def render_markdown(
     spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
     plots: Iterable[str] = (), overview: Overview | None = None, sources: Sequence[Finding] = (),
+    labels: LabelFacts | None = None,
 ) -> str:  # fmt: skip
     """The card in Markdown. Whatever users or data supplied is escaped.
 
@@ -40,6 +42,7 @@ def render_markdown(
         plots: paths of the plots, relative to the card.
         overview: what it leans on, if that was measured.
         sources: the checklist of people's part in the data.
+        labels: of its training set.
     """
     parts = [
         f"# {escape(lineage.key)}",
@@ -61,6 +64,7 @@ def render_markdown(
         _limits(spec, report),
         "## Data and lineage",
         draw_table(("", ""), _lineage(lineage, snapshot)),
+        *(_labels(labels) if labels else ()),
         *(f"![{path}]({path})" for path in plots),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -180,3 +184,20 @@ def _lineage(lineage: Lineage, snapshot: Mapping[str, Any]) -> Sequence[tuple[st
         ("lock", lineage.lock_hash),
         ("Python", lineage.python),
     )
+
+
+def _labels(labels: LabelFacts) -> Iterable[str]:
+    balance, human, agreement = labels.balance, labels.human, labels.agreement
+    if balance is not None:
+        yield "## Classes"
+        rows = ((c.name, c.rows, f"{c.share:.1%}", c.test_rows, f"{c.effective_rows:.0f}") for c in balance.classes)
+        yield draw_table(("class", "rows", "share", "test rows", "effective test rows"), rows)
+        if balance.rare:
+            yield f"Rare, with fewer than {balance.rare_below} test rows: {escape(', '.join(balance.rare))}."
+    if agreement is not None:
+        yield "## Labellers"
+        yield draw_table(("labeller", "rows"), tuple(agreement.labelled.items()))
+        said = f"Krippendorff's alpha of people is {agreement.alpha}" if agreement.alpha else "Alpha is not defined"
+        yield f"{escape(said)}, on {agreement.rows} rows that several labelled."
+    if human is not None:
+        yield escape(f"People reach {human.metric} {human.value} against each other, on {human.rows} rows.")

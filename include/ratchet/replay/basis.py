@@ -9,10 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
+from include.ratchet.data.resolution import LABELLED_AT
 from include.ratchet.data.tables import Table
 from include.ratchet.features import Inputs
+from include.ratchet.features.inputs import Source
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
+from include.ratchet.spec.labels import ANNOTATIONS
 
 _TIME = pa.timestamp("us", "UTC")
 
@@ -34,9 +37,14 @@ class Basis:
         versions = dict(self.versions)
         if self.before is None:
             opened = Inputs.open(settings, model, versions).tables
-            return Inputs({name: opened[name] for name in versions})
-        found = {}
+            return Inputs({name: opened[name] for name in versions if name in opened})
+        found: dict[str, Source] = {}
         for name, version in versions.items():
+            if name == ANNOTATIONS:
+                continue
+            if name == model.name and model.spec.label.annotations:
+                found[name] = _label_before(settings, model, versions, self.before)
+                continue
             dataset = Table(settings, model.name, name).dataset(version)
             cut = _available(model, name, before=self.before)
             found[name] = dataset if cut is None else dataset.filter(cut)
@@ -63,7 +71,7 @@ class Versions:
 
     def __init__(self, settings: Settings, model: Model) -> None:
         self._commits: dict[str, list[tuple[datetime, int]]] = {}
-        for name in model.spec.table_names:
+        for name in model.spec.input_names:
             delta = Table(settings, model.name, name).open()
             if delta is not None:
                 times = [(_instant(commit["timestamp"]), int(commit["version"])) for commit in delta.history()]
@@ -83,8 +91,16 @@ class Versions:
         return Basis(tuple(found))
 
 
+def _label_before(settings: Settings, model: Model, versions: dict[str, int], before: datetime) -> pa.Table:
+    """The model's own rows whose label, as it was before an instant, was known by then."""
+    rows = Inputs.open(settings, model, versions, as_of=before).tables[model.name]
+    return pa.table(rows).filter(pc.field(LABELLED_AT) < pa.scalar(before, _TIME))
+
+
 def _available(model: Model, table: str, *, before: datetime) -> pc.Expression | None:
     """Whether a row of a table became available before an instant; None for a static one, which always was."""
+    if table == ANNOTATIONS:
+        return pads.field("annotated_at") < pa.scalar(before, _TIME)
     spec = model.spec.table(table)
     own, delay = (spec.available_time, spec.delay)
     if table == model.name:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import Table, count_rows, read_mark, retry_commits
 from include.ratchet.errors import PartitionUnavailableError, VersionNotFoundError
-from include.ratchet.features import Inputs, Scorer
+from include.ratchet.features import Inputs, Scorer, read_versions
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
@@ -169,7 +169,7 @@ class _Scoring:
         self._workspace, self._model, self._chunk_rows = workspace, model, chunk_rows
         settings = workspace.settings
         self._champions = Champions(settings, model, champions)
-        self._versions = _read_versions(settings, model)
+        self._versions = read_versions(settings, model)
         self._source = Table(settings, model.name, model.name).open(self._versions[model.name])
         self._counts = count_rows(self._source)
         self._target = RecordTable(settings, model, "scores")
@@ -274,11 +274,6 @@ class _Scoring:
             inputs = Inputs.open(settings, self._model, self._versions)
             self._scorer = Scorer(self._model, ModelKey(self._model.name), inputs, settings=settings)
         return self._scorer.score(rows)
-
-
-def _read_versions(settings: Settings, model: Model) -> dict[str, int]:
-    found = {name: Table(settings, model.name, name).version() for name in model.spec.table_names}
-    return {name: version for name, version in found.items() if version is not None}
 
 
 def _fingerprint(champions: Champions, versions: Mapping[str, int], hashes: Mapping[str, str]) -> int:

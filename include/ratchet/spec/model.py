@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.labels import ANNOTATIONS
 from include.ratchet.spec.monitoring import MonitoringSpec
 from include.ratchet.spec.privacy import PrivacySpec
 from include.ratchet.spec.scope import ScopeSpec
@@ -146,26 +147,32 @@ class ModelSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _check_scope(self) -> Self:
+    def _check_sections(self) -> Self:
         if self.scope is not None:
             self.scope.check_columns(self.columns)
+        if self.privacy is not None:
+            self.privacy.check_columns(self.columns, {name: table.columns for name, table in self.tables.items()})
         return self
 
     @model_validator(mode="after")
-    def _check_privacy(self) -> Self:
-        named = {} if self.privacy is None else {"subject": (self.columns, self.privacy.subject)}
-        for name, column in (self.privacy.tables if self.privacy else {}).items():
-            if name not in self.tables:
-                message = (
-                    f"privacy.tables: there is no table {name}; expected one of {', '.join(self.tables) or 'none'}"
-                )
-                raise ValueError(message)
-            named[f"tables.{name}"] = (self.tables[name].columns, column)
-        for where, (columns, column) in named.items():
-            found = columns[column].type if column in columns else "a column that `columns` does not list"
-            if found not in ("string", "integer"):
-                message = f"privacy.{where}: {column} is {found}; expected a column of type string or integer"
-                raise ValueError(message)
+    def _check_annotations(self) -> Self:
+        if self.label.annotations is None:
+            return self
+        rule, is_number = self.label.annotations.rule, self.task == "regression"
+        if rule == ("majority" if is_number else "median"):
+            message = (
+                f"label.annotations.rule: {rule} does not settle the labels of a {self.task} task; expected "
+                f"{'median' if is_number else 'majority'}, unanimous, latest or first_of"
+            )
+            raise ValueError(message)
+        column = self.columns.get(self.label.column)
+        allowed = ("float",) if is_number else ("boolean", "string", "integer")
+        if column is None or column.type not in allowed:
+            message = (
+                f"label.annotations: people's words are read as the type of {self.label.column}, found "
+                f"{column.type if column else 'none'}; expected {' or '.join(allowed)}. Declare it under `columns`."
+            )
+            raise ValueError(message)
         return self
 
     @model_validator(mode="after")
@@ -248,6 +255,10 @@ class ModelSpec(Spec):
             content["scope"] = self.scope.model_dump(mode="json", include={"guardrails", "references", "business"})
         for told in ("costs", "bias"):  # words on the card
             del content["evaluation"][told]
+        if self.label.annotations is None:
+            del content["label"]["annotations"]
+        else:
+            del content["label"]["annotations"]["review"]
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -284,6 +295,11 @@ class ModelSpec(Spec):
     def table_names(self) -> tuple[str, ...]:
         """The model's own table first, then the further ones."""
         return (self.name, *self.tables)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Everything that a training set is made of: the tables, and what people said of the labels."""
+        return (*self.table_names, *((ANNOTATIONS,) if self.label.annotations else ()))
 
 
 class Model(BaseModel):

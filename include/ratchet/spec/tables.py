@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.labels import AnnotationsSpec
 
 ColumnType = Literal["string", "integer", "float", "boolean", "timestamp", "date"]
 Severity = Literal["fail", "warn"]
@@ -124,3 +125,5 @@ class LabelSpec(Spec):
     """Other columns that are known only together with the label. No feature of the row itself may use them."""
     positive: str | int | bool | None = None
     """Binary tasks: the value that counts as positive; absent: true or 1."""
+    annotations: AnnotationsSpec | None = None
+    """Absent: the source's label is the only one."""

@@ -13,19 +13,16 @@ import pyarrow as pa
 from include.ratchet.data.facts import find_facts, read_facts
 from include.ratchet.data.records import record_keys
 from include.ratchet.data.snapshots import Snapshot, build_snapshot
-from include.ratchet.data.tables import Table
 from include.ratchet.errors import SpecError, TooFewRowsError
-from include.ratchet.features import Inputs, feature_names, feature_query, training_rows
+from include.ratchet.features import Inputs, feature_names, feature_query, read_versions, training_rows
 from include.ratchet.monitoring.backtest.policies import DEFAULT
 from include.ratchet.monitoring.backtest.work import History, instant
 from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.rivals import usual_candidate
 from include.ratchet.pipeline.workspace import Workspace
-from include.ratchet.registry import ledger
-from include.ratchet.registry.ledger import CHAMPION
-from include.ratchet.registry.versions import get_version
 from include.ratchet.rollout.labels import END
 from include.ratchet.spec import Model, ModelKey, ModelSpec, Partition, partition_of, partitions_between
-from include.ratchet.training.fit import Candidate, build_estimator
+from include.ratchet.training.fit import Candidate
 from include.ratchet.training.frames import LABEL_AVAILABLE, class_codes, features_frame, label_array, times
 
 
@@ -71,23 +68,7 @@ def choose_candidate(workspace: Workspace, model: Model, request: BacktestReques
             f"{', '.join(candidates)}{hint}"
         )
         raise SpecError(message)
-    state = ledger.read_aliases(request.key, workspace.settings).get(CHAMPION)
-    if state is not None:
-        known = get_version(request.key, state.version, workspace.settings).lineage
-        if known.candidate in candidates:
-            return Candidate(known.candidate, {**known.params, **request.params})
-    for name in candidates:
-        candidate = Candidate(name, request.params)
-        try:
-            build_estimator(model, candidate)
-        except Exception:  # noqa: S112 - an estimator without its parameters may raise whatever it likes
-            continue
-        return candidate
-    message = (
-        f"{model.folder}/model.yaml: training.candidates: none of {', '.join(candidates)} can be built without "
-        "parameters; name one with its own: --candidate NAME --param name=value"
-    )
-    raise SpecError(message)
+    return usual_candidate(workspace, model, request.key, request.params)
 
 
 def read_history(
@@ -137,11 +118,10 @@ def _read_facts(workspace: Workspace, model: Model, table: pa.Table) -> pa.Table
 def _take_snapshot(workspace: Workspace, model: Model, key: ModelKey, first: Partition, last: Partition) -> Snapshot:
     """Rows of the first fit's window and all that follow, with labels that came in time; found if taken before."""
     spec, settings = model.spec, workspace.settings
-    found = {name: Table(settings, model.name, name).version() for name in spec.table_names}
-    versions = {name: version for name, version in found.items() if version is not None}
+    versions = read_versions(settings, model)
     start = TrainingRequest(key, "backtest", first.start).window_start(spec)
     as_of = last.end + max(spec.label.lateness, spec.label.delay) + timedelta(days=1)
-    inputs = Inputs.open(settings, model, versions)
+    inputs = Inputs.open(settings, model, versions, as_of=as_of)
     return build_snapshot(
         key, as_of=as_of, window_start=start, query=feature_query(model), versions=versions, settings=settings,
         compute=lambda: training_rows(model, key, inputs, as_of=as_of, window_start=start, settings=settings),

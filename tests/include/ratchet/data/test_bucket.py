@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from include.ratchet.data.annotations import Annotation, AnnotationTable
 from include.ratchet.data.quarantine import quarantine_table
 from include.ratchet.data.snapshots import build_snapshot, load_snapshot
 from include.ratchet.data.tables import Table
@@ -66,3 +67,16 @@ def test_a_snapshot_lives_in_a_bucket(model: Model, in_bucket: Settings, tmp_pat
     found = load_snapshot(key, built[0].id, in_bucket).read()
     assert found.equals(built[1].read())
     assert isinstance(found, pa.Table)
+
+
+def test_annotations_of_two_writers_live_in_a_bucket(in_bucket: Settings) -> None:
+    when = JANUARY[0]["settled_at"]
+
+    def say(number: int) -> int:
+        said = [Annotation(f'["o{one}"]', f"l{number}", when, one % 2 == 0) for one in range(5)]
+        return AnnotationTable(in_bucket, "orders").add(said, when)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(say, range(3))) == [5, 5, 5]
+    assert say(2) == 0
+    assert len(AnnotationTable(in_bucket, "orders").all()) == 15

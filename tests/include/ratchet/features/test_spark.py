@@ -43,6 +43,7 @@ from tests.include.ratchet.features.rides import (
     minute,
     steady_rides,
 )
+from tests.include.ratchet.features.test_annotated import ANNOTATED, settled
 
 pytestmark = pytest.mark.timeout(600)
 AS_OF = START + timedelta(hours=3)
@@ -125,6 +126,15 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             pq.write_table(load_function(model, "sources.py", source)(Partition("weeks", start, end), end), path)
             files.setdefault(name, []).append(str(path))
     return files
+
+
+def test_labels_that_people_gave_are_the_same(tmp_path: Path, limits: Settings) -> None:
+    model = make_model(tmp_path, spec=ANNOTATED)
+    words = [(number, "ann", 3 * number, number % 4 == 0) for number in range(12)]
+    inputs = settled(model, make_inputs(random_rides(1)), words, AS_OF)
+    ours, theirs = both(model, inputs, limits)
+    assert ours.num_rows > 20
+    assert_same(ours, theirs)
 
 
 def test_a_month_of_the_flights_has_the_same_features_to_the_bit(

@@ -18,6 +18,10 @@ from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.slices import SliceResult
 from include.ratchet.evaluation.sources import Finding
 from include.ratchet.evaluation.thresholds import plan_thresholds
+from include.ratchet.labels.agreement import Agreement
+from include.ratchet.labels.balance import Balance, ClassCount
+from include.ratchet.labels.facts import LabelFacts
+from include.ratchet.labels.human import HumanLevel
 from include.ratchet.registry.card import render_html, render_markdown
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.markdown import escape
@@ -47,10 +51,19 @@ class Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-def card(tmp_path, **changes):
+def card(tmp_path, labels=None, **changes):
     one = spec(tmp_path)
     verdict = judge(one, GOOD, PLAIN)
-    return render_markdown(one, LINEAGE, replace(GOOD, **changes), verdict, {"rows": 3000}, ["plots/a.png"])
+    return render_markdown(one, LINEAGE, replace(GOOD, **changes), verdict, {"rows": 3000}, ["plots/a.png"], labels)
+
+
+def facts_of(name):
+    """Labels of a rare class and a labeller of that name."""
+    classes = (ClassCount("no", 970, 0.97, 200, 9.5), ClassCount(name, 30, 0.03, 5, 9.5))
+    level = Interval(0.9, 0.8, 0.95)
+    return LabelFacts(
+        Balance(classes, 50), Agreement({name: 40, "source": 40}, 12, None, ()), HumanLevel("f1", 12, level, ())
+    )
 
 
 def test_card_tells_data_metrics_gates_slices_limits_and_lineage(tmp_path):
@@ -70,11 +83,20 @@ def test_card_tells_data_metrics_gates_slices_limits_and_lineage(tmp_path):
 ]))  # fmt: skip
 def test_hostile_names_stay_text(tmp_path_factory, name):
     hostile = (SliceResult(name, 900, Interval(0.7, 0.6, 0.8), None),)
-    page = render_html(card(tmp_path_factory.mktemp("m"), slices=hostile), name)
+    page = render_html(card(tmp_path_factory.mktemp("m"), facts_of(name), slices=hostile), name)
     tags = Tags()
     tags.feed(page)
     assert tags.found <= SAFE
     assert tags.attributes <= {"lang", "charset", "name", "content", "src", "alt"}
+
+
+def test_card_tells_of_labels(tmp_path):
+    text = card(tmp_path, facts_of("ana"))
+    for words in ("| ana | 30 | 3.0% | 5 | 10 |", "Rare, with fewer than 50 test rows: ana.", "| source | 40 |",
+                  "Alpha is not defined, on 12 rows that several labelled.",
+                  "People reach f1 0.9000 &#91;0.8000, 0.9500&#93; against each other, on 12 rows."):  # fmt: skip
+        assert words in text
+    assert "## Classes" not in card(tmp_path)
 
 
 def test_plots_are_pictures_and_the_same_every_time():

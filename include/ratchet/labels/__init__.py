@@ -1,0 +1,1 @@
+"""Labels that people give: taken from their tools, compared, doubted, reviewed and sent out again."""
