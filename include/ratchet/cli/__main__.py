@@ -38,7 +38,7 @@ for command in (
     demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare,
     specs.check, specs.new, models.run,
     models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
-    explain.explain, fairness.fairness, trust.erase,
+    explain.explain, fairness.fairness, trust.erase, trust.audit,
     replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
 ):  # fmt: skip
     app.command()(command)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import html
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from rich.table import Table
 
 from include.ratchet.cli.models import ModelName
 from include.ratchet.cli.output import JsonOption, console, emit, open_workspace, plain, say
+from include.ratchet.cli.segments import KeyName, choose
 
 
 def erase(
@@ -50,3 +53,35 @@ def erase(
     say(f"{certificate.promise}.")
     if certificate.retraining:
         say(f"a training without them is asked for: {certificate.retraining}")
+
+
+def audit(
+    model: KeyName,
+    at: Annotated[str | None, typer.Option(help="The instant: 2013-12-20T15:00. Now, if left out.")] = None,
+    request_id: Annotated[str | None, typer.Option("--request", help="Of one request; its time is taken.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the page there as HTML, too.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say on one page which version answered, from what and by which code, through which gates, approved by whom.
+
+    Example: `./ratchet audit flight_delay --at 2013-12-20T15:00 --output audit.html`
+    """
+    from rich.markdown import Markdown
+
+    from include.ratchet.pipeline.requests import read_instant
+    from include.ratchet.registry.card import render_html
+    from include.ratchet.views.audit import audit_model, render_audit
+
+    workspace = open_workspace()
+    chosen = choose(workspace, model)
+    instant = read_instant(chosen.model.spec, at) if at else workspace.clock()
+    found = audit_model(workspace, chosen.key, instant, request_id)
+    page = render_audit(found)
+    if output is not None:
+        output.write_text(render_html(page, f"Audit of {found.key}"))
+    if as_json:
+        emit(found.to_dict())
+        return
+    console.print(Markdown(html.unescape(page)))
+    if output is not None:
+        console.print(f"written to {output}")

@@ -12,7 +12,8 @@ from include.ratchet.data.blobs import open_blobs
 from include.ratchet.data.segments import part_of
 from include.ratchet.data.snapshots import load_snapshot, replace_rows
 from include.ratchet.erasure.tables import Mask
-from include.ratchet.registry.example import EXAMPLE, dump_array, dump_example
+from include.ratchet.explanations.overview import BACKGROUND_ROWS, sample_evenly
+from include.ratchet.registry.example import BACKGROUND, EXAMPLE, dump_array, dump_example
 from include.ratchet.registry.rewrite import read_files, rewrite_files
 from include.ratchet.registry.versions import Version, load_estimator
 from include.ratchet.settings import Settings
@@ -63,12 +64,16 @@ def refresh_version(settings: Settings, model: Model, version: Version, left: pa
     """
     estimator = load_estimator(model, version, settings)
     table = part_of(left, model.spec, version.key)
-    test = table.take(pa.array(split_rows(table, model.spec, version.as_of).test))
-    frame = features_frame(test, version.lineage.features)
+    split = split_rows(table, model.spec, version.as_of)
+    every = features_frame(table, version.lineage.features)
+    frame, background = every.iloc[split.test], sample_evenly(every.iloc[split.development], BACKGROUND_ROWS)
     classes, _ = class_codes(label_array(table, model.spec), model.spec.task)
     with steady(model):
-        scores = predict(estimator, frame, model.spec.task, classes)
-    fresh = {"test_scores.npy": dump_array(scores), EXAMPLE: dump_example(frame, scores)}
+        scores, behind = (predict(estimator, rows, model.spec.task, classes) for rows in (frame, background))
+    fresh = {
+        "test_scores.npy": dump_array(scores), EXAMPLE: dump_example(frame, scores),
+        BACKGROUND: dump_example(background, behind, len(background)),
+    }  # fmt: skip
     for path, content in read_files(version, settings):
         if path in _EXAMPLES:
             fresh[path] = _refill(content, frame)

@@ -86,6 +86,8 @@ class Hunt:
             found |= self.naming(self._column)(rows)
         if set(self._spec.keys) <= set(rows.column_names):
             found |= _among(record_keys(self._spec, rows), self.keys)
+        elif "key" in rows.column_names:
+            found |= _among(rows["key"], self.keys)
         return found
 
     def in_records(self, rows: pa.Table) -> _Flags:

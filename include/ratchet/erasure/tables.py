@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.ratchet.data.blobs import open_blobs
-from include.ratchet.data.tables import Table, count_rows, read_partitions, retry_commits
+from include.ratchet.data.tables import PARTITION_COLUMN, Table, count_rows, read_partitions, retry_commits
 from include.ratchet.settings import Settings
 
 Mask = Callable[[pa.Table], npt.NDArray[np.bool_]]
@@ -34,8 +34,8 @@ class Purged:
 def scan_table(table: Table, find: Mask, see: Callable[[pa.Table], None]) -> None:
     """Show the rows that a mask finds, partition by partition; none of a table that is not there."""
     delta = table.open()
-    for key in count_rows(delta) if delta is not None else ():
-        rows = read_partitions(delta, [key])
+    for key in _parts(delta) if delta is not None else ():
+        rows = _read(delta, key)
         goes = find(rows)
         if goes.any():
             see(rows.filter(pa.array(goes)))
@@ -52,16 +52,29 @@ def purge_table(settings: Settings, table: Table, find: Mask) -> Purged:
         find: which rows of a partition go.
     """
     gone = 0
-    for key in count_rows(table.open()):
+    for key in _parts(table.open()):
         gone += retry_commits(lambda key=key: _rewrite(table, key, find), table.name)  # type: ignore[misc]
     return Purged(gone, _forget_past(settings, table))
 
 
-def _rewrite(table: Table, key: str, find: Mask) -> int:
-    delta = table.open()
-    rows = read_partitions(delta, [key])
+def _parts(delta: Any) -> list[str | None]:
+    """What is read at once: partition by partition, or a table without any as a whole."""
+    return list(count_rows(delta)) if PARTITION_COLUMN in delta.metadata().partition_columns else [None]
+
+
+def _read(delta: Any, key: str | None) -> pa.Table:
+    return read_partitions(delta, None if key is None else [key])
+
+
+def _rewrite(table: Table, key: str | None, find: Mask) -> int:
+    from deltalake import write_deltalake
+
+    delta: Any = table.open()
+    rows = _read(delta, key)
     goes = find(rows)
-    if goes.any():
+    if goes.any() and key is None:
+        write_deltalake(delta, rows.filter(pa.array(~goes)), mode="overwrite")
+    elif goes.any() and key is not None:
         table.commit(delta, rows.filter(pa.array(~goes)), [key], {}, {})
     return int(goes.sum())
 

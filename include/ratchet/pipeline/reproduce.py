@@ -56,7 +56,7 @@ def reproduce(workspace: Workspace, key: ModelKey, number: int) -> Reproduction:
     """
     version = get_version(key, number, workspace.settings)
     model = workspace.model(key.model)
-    differences = _compare_environment(version.lineage, model)
+    differences = compare_environment(version.lineage, model)
     try:
         scores, found = _make_again(workspace, model, version)
     except (RatchetError, OSError, KeyError, ValueError, TypeError) as error:
@@ -112,7 +112,8 @@ def _read_floors(workspace: Workspace, key: ModelKey) -> dict[str, int]:
     return floors
 
 
-def _compare_environment(lineage: Lineage, model: Model) -> tuple[str, ...]:
+def compare_environment(lineage: Lineage, model: Model) -> tuple[str, ...]:
+    """What decides a version's bits and is another here and now than when it was made."""
     now = {
         "lock": (lineages.hash_lock(), lineage.lock_hash),
         "code": (lineages.hash_code(model), lineage.code_hash),

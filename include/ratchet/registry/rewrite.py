@@ -46,7 +46,7 @@ def rewrite_files(version: Version, files: Mapping[str, bytes], settings: Settin
         held = dict(read_files(version, settings))
         with zipfile.ZipFile(io.BytesIO(held[archive])) as packed:
             members = {name: packed.read(name) for name in packed.namelist()}
-        inside = {path: content for path, content in files.items() if path in members}
+        inside = {path: content for path, content in files.items() if not path.startswith("model/")}
         files = {**{path: one for path, one in files.items() if path not in inside}, archive: pack(members | inside)}
     with tempfile.TemporaryDirectory() as name:
         for path, content in files.items():

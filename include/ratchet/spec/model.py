@@ -255,10 +255,8 @@ class ModelSpec(Spec):
             content["scope"] = self.scope.model_dump(mode="json", include={"guardrails", "references", "business"})
         for told in ("costs", "bias"):  # words on the card
             del content["evaluation"][told]
-        if self.label.annotations is None:
-            del content["label"]["annotations"]
-        else:
-            del content["label"]["annotations"]["review"]
+        if annotations := content["label"].pop("annotations"):
+            content["label"]["annotations"] = {**annotations, "review": None}
         if self.segments is not None:
             content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from include.ratchet.data.annotations import Annotation, AnnotationTable
 from include.ratchet.data.blobs import open_blobs
 from include.ratchet.data.connections import MappedConnections
 from include.ratchet.data.quarantine import quarantine_table
-from include.ratchet.data.records import RecordTable, to_table
+from include.ratchet.data.records import RecordTable, record_keys, to_table
 from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.data.tables import Table
 from include.ratchet.erasure.erase import erase_subject
@@ -40,6 +41,7 @@ from include.ratchet.serving.log import Batch, RecordLog
 from include.ratchet.serving.shipping import ship
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
+from include.ratchet.spec.labels import ANNOTATIONS
 from include.ratchet.spec.scaffold import make_model
 
 # MLflow 3.17 without its server warns of its own SQLAlchemy usage and leaves connections to the garbage collector.
@@ -112,6 +114,10 @@ def living(tmp_path_factory):
          "available_time": at, "received_at": at} for number in range(8)
     ]  # fmt: skip
     RecordTable(settings, model, "feedback").append(feedback, "log", 8)
+    first = Table(settings, KEY.model, KEY.model).read([DAY])
+    said = [Annotation(record_keys(model.spec, first)[row].as_py(), "Eve", at, True)
+            for row in range(first.num_rows)]  # fmt: skip
+    AnnotationTable(settings, KEY.model).add(said, at)
     materialise(workspace, model, AS_OF)
     monitor.profile(workspace, KEY.model, ["all"], DAY, AS_OF + timedelta(days=1))
     open_blobs(settings).put("alerts/one.json", json.dumps({"words": f"unseen: {PERSON}"}).encode())
@@ -161,6 +167,7 @@ def test_certificate_says_what_was_done_without_naming_anybody(living, certifica
     assert certificate.tables["orders__quarantine"] == 1
     assert certificate.tables["requests"] == 10
     assert certificate.tables["feedback"] == 2
+    assert certificate.tables[ANNOTATIONS] == certificate.tables["scores"]
     assert certificate.tables["scores"] > 0
     assert certificate.trained == ("orders@1",)
     assert sum(certificate.snapshots.values()) > 200
