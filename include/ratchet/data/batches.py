@@ -80,7 +80,8 @@ def _decide_types(batch: SourceBatch, frame: Frame) -> dict[str, pa.DataType]:
     known = {field.name: field.type for field in frame.existing} if frame.existing is not None else {}
     types: dict[str, pa.DataType] = {}
     for name in (*fixed, *(n for n in batch.table.column_names if n not in fixed)):
-        if name in fixed and frame.is_older and name not in batch.table.column_names and name not in frame.required:
+        is_away = name not in batch.table.column_names and name not in frame.required
+        if name in fixed and is_away and (frame.is_older or name in frame.optional):
             continue
         if name in fixed:
             types[name] = fixed[name]

@@ -25,6 +25,7 @@ class Frame:
         outcomes: columns that are known only with the label.
         existing: the schema of the table as it stands, None before the first landing.
         is_older: whether the table has a newer partition; then a column may not have been there yet.
+        optional: columns of the spec that a source need not have: the label, where people give it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Frame:
     outcomes: tuple[str, ...]
     existing: pa.Schema | None
     is_older: bool = False
+    optional: tuple[str, ...] = ()
 
     @property
     def rules(self) -> dict[str, ColumnSpec]:
@@ -71,6 +73,7 @@ def frame_table(model: Model, name: str, existing: pa.Schema | None) -> Frame:
         where=f"{model.folder / 'model.yaml'}: {key}",
         times=tuple(time for time in times if time),
         outcomes=outcomes if is_main else (),
+        optional=(label.column,) if is_main and label.annotations else (),
         existing=existing,
     )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import duckdb
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -72,3 +73,22 @@ def test_old_versions_outlive_checkpoints(model: Model, settings: Settings) -> N
         land_day(model, 1, settings)
     assert table.version() == 102
     assert [table.read(version=version)["amount"][0].as_py() for version in (0, 57, 102)] == [0.0, 57.0, 102.0]
+
+
+def test_merge_adds_what_is_new_and_rewrites_only_where_asked(settings: Settings) -> None:
+    table = Table(settings, "orders", "_notes")
+
+    def rows(**notes: int) -> pa.Table:
+        return pa.table({"key": list(notes), "note": list(notes.values())})
+
+    def notes() -> dict[str, int]:
+        return dict(zip(*table.read().select(["key", "note"]).to_pydict().values(), strict=True))
+
+    assert table.merge(rows(a=1), ["key"]) == 0
+    assert table.merge(rows(a=2, b=2), ["key"]) == 1
+    assert notes() == {"a": 1, "b": 2}
+    table.merge(rows(a=3, c=3), ["key"], updates=True)
+    assert notes() == {"a": 3, "b": 2, "c": 3}
+    assert dict(zip(*table.read(version=0).to_pydict().values(), strict=True)) == {"a": 1}
+    kept = table.open().metadata().configuration["delta.deletedFileRetentionDuration"]
+    assert kept == "interval 36500 days"

@@ -69,6 +69,8 @@ def letters(partition, as_of):
     found = pd.DataFrame(letters_of(partition.start))
     return found if partition.start <= LAST else found.head(0)
 """
+UNLABELLED = SOURCES.replace("letters_of(partition.start))", "letters_of(partition.start)).drop(columns='is_spam')")
+"""The same without a label."""
 
 
 def letters_of(day: datetime) -> dict[str, Any]:
@@ -102,23 +104,21 @@ def given() -> dict[str, bool]:
     return {one: bool(label) for day in days for one, label in zip(day["letter_id"], day["is_spam"], strict=True)}
 
 
-def make_letters(folder: Path, annotations: str | None = "{rule: majority}", **changes: str) -> Workspace:
+def make_letters(folder: Path, annotations: str | None = "{rule: majority}", *, sources: str = SOURCES) -> Workspace:
     """An installation with all letters landed.
 
     Args:
         folder: where it is made.
         annotations: of the label in model.yaml; None: the source's label is the only one.
-        changes: text of the spec -> what stands in its place.
+        sources: the model's `sources.py`.
     """
     model = folder / "models" / "letters"
     model.mkdir(parents=True)
     spec = SPEC.format(annotations=f", annotations: {annotations}" if annotations else "")
-    for old, new in changes.items():
-        spec = spec.replace(old, new)
     (model / "model.yaml").write_text(spec)
     (model / "features.py").write_text(FEATURES)
     (model / "estimator.py").write_text(ESTIMATOR)
-    (model / "sources.py").write_text(SOURCES)
+    (model / "sources.py").write_text(sources)
     settings = read_settings({"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")})
     settings.home.mkdir()
     upgrade(settings.database_url)

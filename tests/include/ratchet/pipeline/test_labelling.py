@@ -12,6 +12,7 @@ from include.ratchet.errors import AnnotationError
 from include.ratchet.labels import doccano, label_studio
 from include.ratchet.labels.intake import Intake
 from include.ratchet.labels.queue import ReviewQueue
+from include.ratchet.pipeline.ingest import validate_landed
 from include.ratchet.pipeline.labelling import (
     choose_tasks,
     classes_of,
@@ -30,6 +31,7 @@ from tests.include.ratchet.labels.letters import (
     KEY,
     NOW,
     SAID,
+    UNLABELLED,
     doccano_lines,
     given,
     make_letters,
@@ -125,6 +127,19 @@ def later_rows(found, names):
     import pyarrow.compute as pc
 
     return pc.is_in(found.read()["letter_id"], pa.array(names))
+
+
+def test_model_whose_labels_are_all_peoples(tmp_path):
+    """The source gives no label at all: no row can be learnt from until somebody has said something."""
+    workspace = make_letters(tmp_path, sources=UNLABELLED)
+    model = workspace.model("letters")
+    validate_landed(workspace, model, ["2026-02-01"], "test")
+    assert snapshot(workspace, AFTER).rows == 0
+    labels = dict(list(given().items())[:60])
+    (tmp_path / "ana.jsonl").write_text(doccano_lines(labels))
+    import_labels(workspace, model, [tmp_path / "ana.jsonl"], Intake(at=SAID))
+    assert labels_of(snapshot(workspace, AFTER)) == labels
+    assert snapshot(workspace, BEFORE).rows == 0
 
 
 def test_changed_mind_keeps_the_earlier_word(workspace, model, tmp_path):
