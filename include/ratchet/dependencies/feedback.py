@@ -119,9 +119,12 @@ def estimate_feedback(spec: ModelSpec, observed: Observed) -> Feedback | None:
     outcome, score, words = _read_outcome(spec, observed)
     estimate = _Estimate(outcome, observed, spec.task != "regression", spec.evaluation.confidence)
     bands = _cut_bands(score, observed.is_held)
+    effect = estimate.over(bands)
+    if effect is None:
+        return None
     is_decided = score >= spec.evaluation.threshold if spec.task == "binary" else None
     return Feedback(
-        outcome=words, rows=len(outcome), held_rows=held, effect=estimate.over(bands),
+        outcome=words, rows=len(outcome), held_rows=held, effect=effect,
         decided=None if is_decided is None else estimate.over([band & is_decided for band in bands]),
         undecided=None if is_decided is None else estimate.over([band & ~is_decided for band in bands]),
         **_measure_metric(spec, observed),
@@ -168,10 +171,10 @@ class _Estimate:
 
     def describe(self, band: Bits, score: Floats) -> Band:
         """One band in numbers."""
-        sides = [self._mean(band & side)[0] for side in (~self.observed.is_held, self.observed.is_held)]
+        acted, held = (self._mean(band & side)[0] for side in (~self.observed.is_held, self.observed.is_held))
         effect = self.over([band]) or Interval(float("nan"), float("nan"), float("nan"))
-        return Band(float(score[band].min()), float(score[band].max()), int(band.sum()),
-                    int((band & self.observed.is_held).sum()), float(score[band].mean()), *sides, effect)  # fmt: skip
+        own, held_rows = score[band], int((band & self.observed.is_held).sum())
+        return Band(float(own.min()), float(own.max()), len(own), held_rows, float(own.mean()), acted, held, effect)
 
     def _compare(self, band: Bits) -> tuple[float, float] | None:
         """Effect and variance within a band."""

@@ -145,8 +145,8 @@ class _Refit:
         spec, gone = self.model.spec, {*without}
         less = self.scores([name for name in self.frame.columns if name not in gone])
         sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
-        sides = (measured(spec, spec.metric, self.codes, of) for of in (whole, less))
-        return self._bootstrap.compare(*sides, sign)[2]
+        one, other = (measured(spec, spec.metric, self.codes, of) for of in (whole, less))
+        return self._bootstrap.compare(one, other, sign)[2]
 
 
 def _weigh(model: Model, refit: _Refit, whole: Floats, group: tuple[str, ...]) -> Need:

@@ -52,6 +52,13 @@ class ColumnPeriods:
     at_extremes: Floats | None = field(default=None, repr=False)
     counts: Floats | None = field(default=None, repr=False)
 
+    def until(self, day: str) -> ColumnPeriods:
+        """The same without the periods that begin after a day."""
+        kept = sum(one <= day for one in self.days)
+        parts = (self.quantiles, self.extremes, self.at_extremes, self.counts)
+        return ColumnPeriods(self.name, self.days[:kept], self.missing[:kept], self.distinct[:kept],
+                             *(None if part is None else part[:kept] for part in parts))  # fmt: skip
+
 
 def profile_periods(rows: pa.Table, event_time: str) -> Iterator[ColumnPeriods]:
     """Each column of a table by period.
@@ -81,7 +88,9 @@ def cut_periods(rows: Mapping[str, int]) -> tuple[tuple[str, ...], npt.NDArray[n
     Args:
         rows: of each day, in their order.
     """
-    names, cuts, start = [], [], 0
+    names: list[str] = []
+    cuts: list[int] = []
+    start = 0
     for day, count in rows.items():
         if not cuts or start - cuts[-1] >= MIN_ROWS:
             names.append(day)
@@ -112,7 +121,7 @@ def _plain(rows: pa.Table, name: str, event_time: str) -> tuple[Floats | None, C
 def _encode(column: pa.Array) -> Codes:
     """A number for each value; of texts of too many values, for each shape."""
     encoded = pc.dictionary_encode(column)
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), np.int64)
     values = encoded.dictionary.to_pylist()
     if len(values) <= _MOST_VALUES or not isinstance(values[0], str):
         return codes

@@ -74,16 +74,16 @@ def measure_ties(frame: pd.DataFrame) -> Floats:
     names, is_text = list(frame.columns), _texts_of(frame)
     found = np.eye(len(names))
     numbers = np.flatnonzero(~is_text).tolist()
-    ranks = {place: frame[names[place]].rank().to_numpy(np.float64) for place in numbers}
+    ranks: dict[int, Floats] = {place: np.asarray(frame[names[place]].rank(), np.float64) for place in numbers}
     codes = {place: _encode(frame[names[place]]) for place in np.flatnonzero(is_text).tolist()}
     if len(numbers):
         found[np.ix_(numbers, numbers)] = _correlate(np.column_stack([ranks[place] for place in numbers]))
     for one, own in codes.items():
-        for other, values in ranks.items():
-            found[one, other] = found[other, one] = _correlation_ratio(own, values)
-        for other, values in codes.items():
+        for other in numbers:
+            found[one, other] = found[other, one] = _correlation_ratio(own, ranks[other])
+        for other, further in codes.items():
             if one < other:
-                found[one, other] = found[other, one] = _cramers_v(own, values)
+                found[one, other] = found[other, one] = _cramers_v(own, further)
     return found
 
 
