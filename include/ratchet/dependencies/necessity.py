@@ -1,13 +1,13 @@
 """Which features a model could do without: each group left out in its turn, and what is lost weighed against its cost.
 
-Permutation importance asks what a fitted model loses when it is lied to; here a model is fitted that never had the
-column, and so may have learnt the same from others (leave-one-covariate-out: Lei et al. 2018, Distribution-Free
-Predictive Inference for Regression, section 6).
+Permutation importance asks what a fitted model loses when it is lied to; here a model is fitted that never had what
+the column says, and so may have learnt the same from others (leave-one-covariate-out: Lei et al. 2018,
+Distribution-Free Predictive Inference for Regression, section 6).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,7 @@ def find_necessity(
     asked = model.spec.dependencies
     learn, measure = split.train[-asked.max_rows :], _evenly(split.validation, asked.max_rows)
     refit = _Refit(model, candidate, frame, label, learn, measure)
-    whole = refit.scores(list(frame.columns))
+    whole = refit.scores(())
     groups = group_features([str(name) for name in frame.columns], ties)
     if len(groups) < 2:
         groups = ()
@@ -134,16 +134,19 @@ class _Refit:
         self.codes = codes[measure]
         self._bootstrap = bootstrap_of(model.spec, len(measure))
 
-    def scores(self, columns: Sequence[str]) -> Floats:
-        estimator = fit_candidate(self.model, self.candidate, self.frame[columns].iloc[self.learn],
-                                  self.label[self.learn])  # fmt: skip
+    def scores(self, without: Collection[str]) -> Floats:
+        """Of the measured rows, fitted with one value in all rows of some columns: nothing can be learnt from them."""
+        frame = self.frame
+        if without:
+            # Not dropped: many an estimator names its columns.
+            frame = frame.assign(**{name: _usual(frame[name]) for name in without})
+        estimator = fit_candidate(self.model, self.candidate, frame.iloc[self.learn], self.label[self.learn])
         with steady(self.model):
-            return predict(estimator, self.frame[columns].iloc[self.measure], self.model.spec.task, self.classes)
+            return predict(estimator, frame.iloc[self.measure], self.model.spec.task, self.classes)
 
-    def lost(self, whole: Floats, without: Iterable[str]) -> Interval:
+    def lost(self, whole: Floats, without: Collection[str]) -> Interval:
         """How much of the metric is lost without some columns, paired on the same rows."""
-        spec, gone = self.model.spec, {*without}
-        less = self.scores([name for name in self.frame.columns if name not in gone])
+        spec, less = self.model.spec, self.scores(without)
         sign = -1.0 if spec.metric in LOWER_IS_BETTER else 1.0
         one, other = (measured(spec, spec.metric, self.codes, of) for of in (whole, less))
         return self._bootstrap.compare(one, other, sign)[2]
@@ -157,7 +160,7 @@ def _weigh(model: Model, refit: _Refit, whole: Floats, group: tuple[str, ...]) -
     missing = float(part.isna().to_numpy().mean()) if len(part) else 0.0
     try:
         lost = refit.lost(whole, group)
-    except Exception as error:  # an estimator may ask for a column by its name
+    except Exception as error:  # an estimator may refuse a column without variance
         return Need(group, None, False, frees, costs, size, missing, f"{type(error).__name__}: {error}"[:200])
     return Need(group, lost, lost.high <= model.spec.dependencies.tolerance, frees, costs, size, missing)
 
@@ -170,6 +173,12 @@ def _find_freed(model: Model, group: Sequence[str]) -> tuple[str, ...]:
     tables = {table for table, _ in own} - {table for table, _ in others} - {model.name}
     columns = {f"{table}.{name}" for table, name in own - others - needed_columns(model)}
     return (*sorted(tables), *sorted(columns))
+
+
+def _usual(column: pd.Series[Any]) -> Any:
+    """The commonest value of a column; missing, if nothing else is there."""
+    values = column.mode()
+    return values.iloc[0] if len(values) else column.iloc[0]
 
 
 def _evenly(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from include.ratchet.data.availability import hide_outcomes
-from include.ratchet.data.records import RecordTable
 from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.data.tables import Table
 from include.ratchet.dependencies.changes import Change, find_changes
-from include.ratchet.dependencies.feedback import Feedback, Observed, estimate_feedback
 from include.ratchet.dependencies.necessity import Necessity, find_necessity
 from include.ratchet.dependencies.periods import profile_periods
 from include.ratchet.dependencies.reliability import list_calendar, read_reliability
@@ -26,13 +20,13 @@ from include.ratchet.dependencies.ties import find_ties
 from include.ratchet.dependencies.usage import find_unused, needed_columns, trace_features
 from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.features import feature_names
+from include.ratchet.pipeline.feedback import read_feedback
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.train import TrainingSet, folder_of, snapshot_of
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION
 from include.ratchet.registry.versions import Version, get_version, read_artifact
-from include.ratchet.rollout.labels import read_outcomes, said_probabilities
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey, Partition
 from include.ratchet.training.fit import Candidate
@@ -42,8 +36,6 @@ from include.ratchet.validation.failures import read_failures
 
 _CHAMPIONS = 5
 """Champions before, whose features are looked for."""
-_HELD_FOR = timedelta(days=365)
-"""Records of hold-outs older than this say little of what acting does now."""
 
 
 def examine(workspace: Workspace, request: TrainingRequest, data: TrainingSet) -> DependencyReport | None:
@@ -69,6 +61,29 @@ def examine(workspace: Workspace, request: TrainingRequest, data: TrainingSet) -
     return report
 
 
+def complete(
+    workspace: Workspace, request: TrainingRequest, data: TrainingSet, candidate: Candidate,
+    importance: Mapping[str, float],
+) -> DependencyReport | None:  # fmt: skip
+    """The report of a training, with what could go, where the spec asks for that; None where there is no report.
+
+    Args:
+        workspace: the installation.
+        request: the training.
+        data: its rows.
+        candidate: that was fitted.
+        importance: by column, what is lost when it is shuffled.
+    """
+    content = folder_of(workspace, request).get(DEPENDENCIES)
+    if content is None:
+        return None
+    report = DependencyReport.from_dict(json.loads(content))
+    if not data.model.spec.dependencies.necessity:
+        return report
+    needs = find_necessity(data.model, candidate, data.frame, data.label, data.split, report.ties, importance)
+    return report.with_more(needs, None)
+
+
 def examine_window(
     workspace: Workspace, model: Model, key: ModelKey, start: datetime, as_of: datetime, frame: Any, *,
     columns: tuple[tuple[str, str], ...], versions: Any,
@@ -89,7 +104,7 @@ def examine_window(
     calendar = list_calendar(model, start, as_of)
     landed = {table: schema.names for table in spec.table_names
               if (schema := Table(settings, spec.name, table).schema()) is not None}  # fmt: skip
-    earlier = list(_read_champions(workspace, key))
+    earlier = list(_read_champions(workspace, key, as_of))
     sources = tuple(
         read_reliability(settings, model, table, calendar,
                          read_failures(settings, spec.name, table, [one.key for one in calendar]))
@@ -129,45 +144,6 @@ def _find_changes(
             columns.append(column)
         found += [replace(one, is_read=(name, one.column) in read) for one in find_changes(name, columns)]
     return tuple(sorted(found, key=lambda change: (change.day, change.table, change.column)))
-
-
-def read_feedback(settings: Settings, model: Model, key: ModelKey, as_of: datetime) -> Feedback | None:
-    """What acting on answers did, by the request records of the last year; None where too few were held out.
-
-    Args:
-        settings: where records and labels are.
-        model: whose.
-        key: of the whole or pooled model, or of a segment.
-        as_of: labels that became available then or later are not seen.
-    """
-    columns = ["request_id", "row", "segment", "key", "event_time", "received_at", "route", "score", "output",
-               "holdout"]  # fmt: skip
-    rows = RecordTable(settings, model, "requests").between(as_of - _HELD_FOR, as_of, columns)
-    is_own = pc.and_kleene(pc.equal(rows["segment"], key.segment), pc.is_valid(rows["holdout"]))
-    rows = rows.filter(pc.and_kleene(is_own, pc.and_kleene(pc.is_finite(rows["score"]), pc.is_valid(rows["key"]))))
-    rows = rows.filter(pc.not_equal(rows["route"], "shadow")).sort_by([("received_at", "ascending")])
-    # The first time that a key was asked for; held out once, it is so always.
-    first = np.sort(np.unique(rows["key"].to_numpy(zero_copy_only=False).astype(str), return_index=True)[1])
-    rows = rows.take(pa.array(first))
-    outcomes = read_outcomes(settings, model, rows, as_of)
-    is_known, label = outcomes.truths.find(rows["key"].combine_chunks())
-    rows = rows.filter(pa.array(is_known, pa.bool_()))
-    scores: Any = rows["score"].to_numpy()
-    if model.spec.task == "multiclass":
-        rows, label, scores = _read_classes(rows, label)
-    is_held = pc.equal(rows["route"], "holdout").to_numpy()
-    return estimate_feedback(model.spec, Observed(label, scores, is_held, rows["holdout"].to_numpy()))
-
-
-def _read_classes(rows: pa.Table, label: Any) -> tuple[pa.Table, Any, Any]:
-    """Rows of which each class's probability was recorded, with labels as places among the classes."""
-    said = said_probabilities(rows["output"].to_pylist())
-    classes = sorted({name for one in said for name in one})
-    is_said = np.array([bool(one) and value in classes for one, value in zip(said, label, strict=True)], bool)
-    kept = [one for one, keep in zip(said, is_said, strict=True) if keep]
-    scores = np.array([[one.get(name, 0.0) for name in classes] for one in kept]).reshape(len(kept), len(classes))
-    codes = np.array([classes.index(value) for value in label[is_said]], np.int64)
-    return rows.filter(pa.array(is_said)), codes, scores
 
 
 def read_report(version: Version, settings: Settings) -> DependencyReport:
@@ -223,14 +199,14 @@ def read_necessity(
     )  # fmt: skip
 
 
-def _read_champions(workspace: Workspace, key: ModelKey) -> Any:
-    """The last champions, the newest first."""
-    rows = [row for row in ledger.history(key, workspace.settings) if row.kind == "promotion" and row.version]
-    for number in list(dict.fromkeys(row.version for row in sorted(rows, key=lambda row: row.recorded_at,
-                                                                   reverse=True)))[:_CHAMPIONS]:  # fmt: skip
+def _read_champions(workspace: Workspace, key: ModelKey, as_of: datetime) -> Iterator[Version]:
+    """The last champions that knew less, the newest first."""
+    promoted = [row.version for row in reversed(ledger.history(key, workspace.settings))
+                if row.kind == "promotion" and row.version and row.as_of and row.as_of < as_of]  # fmt: skip
+    for number in list(dict.fromkeys(promoted))[:_CHAMPIONS]:
         try:
             yield get_version(key, number, workspace.settings)
-        except VersionNotFoundError:
+        except VersionNotFoundError:  # somebody removed it from the registry
             continue
 
 

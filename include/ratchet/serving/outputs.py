@@ -102,7 +102,7 @@ def answer_rows(spec: ModelSpec, outputs: Sequence[Output], routes: Sequence[str
     holdout = spec.serving.holdout
     name = "value" if spec.task == "regression" else "class"
     neutral = {} if holdout is None or holdout.answer is None else {name: holdout.answer}
-    told = {"defer": {"answer": "defer"}, "holdout": {"held_out": True, **neutral}}
+    told: dict[str, Output] = {"defer": {"answer": "defer"}, "holdout": {"held_out": True, **neutral}}
     return [told.get(route, one) for one, route in zip(outputs, routes, strict=True)]
 
 

@@ -81,7 +81,7 @@ def test_interval_of_rare_outcomes_is_not_of_no_width(spec):
 
 
 def test_changed_share_and_changed_world_do_not_mix(spec):
-    """First 2 % of an easy time, then 40 % of a hard one: without weights the hold-out would look worse for its time."""
+    """First 2 % of an easy time, then 40 % of a hard one: without weights its time would look like an effect."""
     rows = 40_000
     late = np.arange(rows) >= rows // 2
     shares = np.where(late, 0.4, 0.02)

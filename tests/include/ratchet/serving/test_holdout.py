@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from include.ratchet.data.records import RecordTable
-from include.ratchet.pipeline.dependencies import read_feedback
+from include.ratchet.pipeline.feedback import read_feedback
 from include.ratchet.rollout.routes import is_held
 from include.ratchet.serving.shipping import ship
 from include.ratchet.spec import get_model
@@ -105,9 +105,7 @@ def test_deferred_and_pinned_rows_are_not_drawn(serve, held):
 def test_other_protocols_withhold_too(serve, held):
     served = serve()
     rows = make_rows(COUNT)
-    answer = served.client.post(f"/invocations?model={MODEL}", json={"dataframe_records": rows})
-    if answer.status_code == 404:
-        answer = served.client.post(f"/v1/models/{MODEL}/invocations", json={"dataframe_records": rows})
+    answer = served.client.post("/invocations", json={"dataframe_records": rows})
     assert answer.status_code == 200, answer.text
     assert {row for row, one in enumerate(answer.json()["predictions"]) if one is None} == drawn(held)
     inputs = [{"name": name, "shape": [COUNT], "datatype": kind, "data": [row[name] for row in rows]}
