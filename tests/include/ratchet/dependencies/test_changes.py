@@ -102,6 +102,16 @@ def test_rename_is_one_change_with_both_names():
     assert "price vanished" in change.detail
 
 
+def test_factor_is_named_after_what_it_may_come_from():
+    data = stream(6)
+    after = data["day"] >= DAY
+    data["price"] = np.where(after, data["price"] / 1000, data["price"])
+    data["stock"] = np.where(after, data["stock"] * 60, data["stock"])
+    told = {change.column: change.detail for change in find(data)}
+    assert "10 to the power of -3" in told["price"]
+    assert "as between minutes and seconds" in told["stock"]
+
+
 def test_clock_that_is_moved_shows_in_times():
     data = stream(2)
     after = data["day"] >= DAY
