@@ -36,7 +36,8 @@ def dependencies(
 
     workspace = open_workspace()
     chosen = choose(workspace, model)
-    found = find_version(workspace, chosen.key, version)
+    # A segment learns from the pooled model's training set; only what acting does is its own.
+    found = find_version(workspace, chosen.key.pool, version)
     report = read_report(found, workspace.settings)
     needs = loop = None
     if necessity:
@@ -49,7 +50,7 @@ def dependencies(
     if as_json:
         emit({"key": str(chosen.key), "version": found.number, **report.to_dict()})
         return
-    say(f"version {found.number} of {chosen.key}")
+    say(f"version {found.number} of {found.key}")
     console.print(Markdown(html.unescape("\n\n".join(render_dependencies(report)))))
     if feedback and loop is None:
         say(

@@ -21,8 +21,6 @@ _MOST_VALUES = 200
 """Texts of more different values are told by their shape: letters and digits, not which."""
 _FEW_VALUES = 20
 """Whole numbers of no more different values are codes as well."""
-_MOST_ROWS = 100_000
-"""An even sample of a larger table is as telling."""
 MIN_KNOWN = 20
 """Numbers of a period, below which nothing is said of them."""
 QUANTILES = (0.25, 0.5, 0.75)
@@ -70,8 +68,7 @@ def profile_periods(rows: pa.Table, event_time: str) -> Iterator[ColumnPeriods]:
         rows: of a landed table, with the technical column.
         event_time: column of it.
     """
-    places = np.linspace(0, rows.num_rows - 1, min(rows.num_rows, _MOST_ROWS)).astype(np.int64)
-    rows = rows.take(pc.sort_indices(rows[PARTITION_COLUMN]).take(pa.array(places)))
+    rows = rows.take(pc.sort_indices(rows[PARTITION_COLUMN]))
     keys = pc.dictionary_encode(pc.utf8_slice_codeunits(rows[PARTITION_COLUMN].combine_chunks(), 0, 10))
     counted = np.bincount(keys.indices.to_numpy(zero_copy_only=False), minlength=len(keys.dictionary))
     days, starts = cut_periods(dict(zip(keys.dictionary.to_pylist(), counted.tolist(), strict=True)))

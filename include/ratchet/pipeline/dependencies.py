@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from include.ratchet.data.availability import hide_outcomes
 from include.ratchet.data.snapshots import load_snapshot
@@ -34,6 +38,10 @@ from include.ratchet.training.frames import features_frame, label_array
 from include.ratchet.training.split import split_rows
 from include.ratchet.validation.failures import read_failures
 
+MOST_ROWS = 100_000
+"""An even sample of a larger table is as telling of what its columns mean."""
+_HELD_ROWS = 500_000
+"""Of a larger table only so many are in memory at a time, or one partition's."""
 _CHAMPIONS = 5
 """Champions before, whose features are looked for."""
 
@@ -132,8 +140,7 @@ def _find_changes(
         event_time, table = spec.table(name).event_time, Table(settings, spec.name, name)
         if event_time is None or name not in versions:
             continue
-        keys = [one.key for one in calendar]
-        rows = table.read(keys, versions[name])
+        rows = read_evenly(table, [one.key for one in calendar], versions[name])
         old = {one.key for one in calendar if one.end <= young}
         if name == spec.name:
             rows = hide_outcomes(rows, model, as_of - timedelta(microseconds=1))
@@ -146,8 +153,26 @@ def _find_changes(
     return tuple(sorted(found, key=lambda change: (change.day, change.table, change.column)))
 
 
+def read_evenly(table: Table, keys: Sequence[str], version: int) -> pa.Table:
+    """Every so many of the rows of some partitions, so that no more than `MOST_ROWS` or so are kept."""
+    counts = table.row_counts(version)
+    inside = [key for key in keys if key in counts]
+    step = math.ceil(max(1, sum(counts[key] for key in inside)) / MOST_ROWS)
+    parts: list[pa.Table] = []
+    chunk: list[str] = []
+    for number, key in enumerate(inside):
+        chunk.append(key)
+        if number + 1 == len(inside) or sum(counts[one] for one in chunk) + counts[inside[number + 1]] > _HELD_ROWS:
+            rows = table.read(chunk, version)
+            parts.append(rows if step == 1 else rows.take(pa.array(np.arange(0, rows.num_rows, step))))
+            chunk = []
+    if not parts:
+        return table.read([""], version)
+    return pa.concat_tables(parts, promote_options="default")
+
+
 def read_report(version: Version, settings: Settings) -> DependencyReport:
-    """The report that a version keeps.
+    """The report that a version of a whole or pooled model keeps.
 
     Raises:
         VersionNotFoundError: it keeps none: it is of a segment, or was registered before there were any.

@@ -13,6 +13,7 @@ from include.ratchet.cli.__main__ import app
 from include.ratchet.data.tables import Table
 from include.ratchet.dependencies.report import DependencyReport, compare_schemas
 from include.ratchet.errors import VersionNotFoundError
+from include.ratchet.pipeline import dependencies
 from include.ratchet.pipeline.dependencies import find_version, read_necessity, read_report
 from include.ratchet.pipeline.feedback import read_feedback
 from include.ratchet.pipeline.local import run_model
@@ -140,6 +141,21 @@ def test_planted_change_is_found_and_its_gate_refuses_until_it_is_accepted(works
     gate = next(one for one in result.verdict.gates if one.name == "columns mean what they did")
     assert gate.passed
     assert next(one for one in result.verdict.gates if one.name == "sources in time").passed
+
+
+def test_large_tables_are_sampled_evenly_and_read_in_parts(workspace, monkeypatch):
+    table = Table(workspace.settings, NAME, NAME)
+    counts = table.row_counts()
+    whole = dependencies.read_evenly(table, [*counts, "2099-01-01"], table.version())
+    assert whole.num_rows == sum(counts.values())
+    monkeypatch.setattr(dependencies, "MOST_ROWS", 2500)
+    monkeypatch.setattr(dependencies, "_HELD_ROWS", 700)
+    some = dependencies.read_evenly(table, list(counts), table.version())
+    kept = dict(zip(*np.unique(some["_partition"].to_pylist(), return_counts=True), strict=True))
+    assert kept.keys() == counts.keys()
+    assert 2000 <= some.num_rows <= 2600
+    assert all(count / 6 < kept[key] < count / 4 for key, count in counts.items())
+    assert dependencies.read_evenly(table, [], table.version()).num_rows == 0
 
 
 def test_schemas_are_compared_in_words():

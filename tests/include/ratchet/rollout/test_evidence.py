@@ -18,6 +18,7 @@ from include.ratchet.rollout.evidence import distance_of, gather, newest_record
 from include.ratchet.rollout.labels import to_label
 from include.ratchet.rollout.words import facts_of
 from include.ratchet.spec import Model
+from include.ratchet.spec.dependencies import HoldoutSpec
 from tests.include.ratchet.rollout.traffic import BEGIN, DAY, KEY, NEXT, World, make_model, order
 
 
@@ -292,3 +293,29 @@ def test_first_version_may_defer(settings, registry, tmp_path):
     state = start(settings, model, KEY, AliasState(5, BEGIN), order(), BEGIN).state
     assert (state.champion, state.challenger) == (5, None)
     assert registry == {"champion": 5, "previous": 1}
+
+
+def hold(world):
+    """The same world with a fifth of its keys held out."""
+    spec = world.model.spec
+    serving = spec.serving.model_copy(update={"holdout": HoldoutSpec(share=0.2)})
+    world.model = Model(spec=spec.model_copy(update={"serving": serving}), folder=world.model.folder)
+    return world
+
+
+def test_held_out_rows_pair_both_versions_where_both_predict(begin, settings):
+    world, state = begin("canary", shadow_first=False)
+    hold(world).live(BEGIN, state.to_route())
+    found = gather(settings, world.model, state, BEGIN + 2 * DAY)
+    assert (found.champion.rows, found.challenger.rows, found.paired.rows) == (300, 300, 300)
+    assert {row["route"] for row in records(world, 1)} >= {"holdout", "champion"}
+    assert "holdout" not in {row["route"] for row in records(world, 2)}
+
+
+def test_held_out_rows_are_of_neither_group_of_an_ab_test(begin, settings):
+    world, state = begin("ab")
+    hold(world).live(BEGIN, state.to_route())
+    held = sum(row["route"] == "holdout" for row in records(world, 1))
+    assert 30 < held < 90
+    found = gather(settings, world.model, state, BEGIN + 2 * DAY)
+    assert found.champion.rows + found.challenger.rows == 300 - held
