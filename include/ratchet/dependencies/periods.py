@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ class ColumnPeriods:
                              *(None if part is None else part[:kept] for part in parts))  # fmt: skip
 
 
-def profile_periods(rows: pa.Table, event_time: str) -> Iterator[ColumnPeriods]:
+def profile_periods(rows: pa.Table, event_time: str, zone: tzinfo = UTC) -> Iterator[ColumnPeriods]:
     """Each column of a table by period.
 
     Times are told by their minutes after the event, and the event's own by the hour of the day, so that a clock that
@@ -67,6 +68,7 @@ def profile_periods(rows: pa.Table, event_time: str) -> Iterator[ColumnPeriods]:
     Args:
         rows: of a landed table, with the technical column.
         event_time: column of it.
+        zone: whose hours are told, so that summer time moves nothing.
     """
     rows = rows.take(pc.sort_indices(rows[PARTITION_COLUMN]))
     keys = pc.dictionary_encode(pc.utf8_slice_codeunits(rows[PARTITION_COLUMN].combine_chunks(), 0, 10))
@@ -76,7 +78,7 @@ def profile_periods(rows: pa.Table, event_time: str) -> Iterator[ColumnPeriods]:
         return
     for name in rows.column_names:
         if name != PARTITION_COLUMN:
-            yield _profile(name, *_plain(rows, name, event_time), days, starts)
+            yield _profile(name, *_plain(rows, name, event_time, zone), days, starts)
 
 
 def cut_periods(rows: Mapping[str, int]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
@@ -98,14 +100,13 @@ def cut_periods(rows: Mapping[str, int]) -> tuple[tuple[str, ...], npt.NDArray[n
     return tuple(names), np.array(cuts, np.int64)
 
 
-def _plain(rows: pa.Table, name: str, event_time: str) -> tuple[Floats | None, Codes | None]:
+def _plain(rows: pa.Table, name: str, event_time: str, zone: tzinfo) -> tuple[Floats | None, Codes | None]:
     """A column as numbers (nan where it is missing), as codes of its values (-1 where it is missing), or as both."""
     column = rows[name].combine_chunks()
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         instants = _instants(column)
         if name == event_time:
-            hours = instants.astype("datetime64[h]").astype(np.int64) % 24
-            return None, np.where(np.isnat(instants), -1, hours)
+            return None, _hours(instants, zone)
         apart = (instants - _instants(rows[event_time].combine_chunks())).astype(np.float64) / 60e6
         return np.where(np.isnat(instants), np.nan, apart), None
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
@@ -113,6 +114,15 @@ def _plain(rows: pa.Table, name: str, event_time: str) -> tuple[Floats | None, C
         is_code = pa.types.is_integer(column.type) and pc.count_distinct(column).as_py() <= _FEW_VALUES
         return np.where(np.isfinite(numbers), numbers, np.nan), _encode(column) if is_code else None
     return None, _encode(column if pa.types.is_boolean(column.type) else pc.cast(column, pa.string()))
+
+
+def _hours(instants: npt.NDArray[np.datetime64], zone: tzinfo) -> Codes:
+    """The hour of the day in a zone, 0 to 23; -1 where it is missing."""
+    quarters, places = np.unique(instants.astype("datetime64[s]").astype(np.int64) // 900, return_inverse=True)
+    # A missing instant is the lowest number there is.
+    hours = [-1 if one < -(10**9) else datetime.fromtimestamp(one * 900, UTC).astimezone(zone).hour for one in
+             quarters.tolist()]  # fmt: skip
+    return np.array(hours, np.int64)[places]
 
 
 def _encode(column: pa.Array) -> Codes:

@@ -145,7 +145,7 @@ def _find_changes(
         if name == spec.name:
             rows = hide_outcomes(rows, model, as_of - timedelta(microseconds=1))
         columns = []
-        for column in profile_periods(rows, event_time):
+        for column in profile_periods(rows, event_time, spec.zone):
             if name == spec.name and column.name in outcomes:
                 column = column.until(max((key[:10] for key in old), default=""))
             columns.append(column)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as pads
 
 from include.ratchet.data.records import RecordTable
 from include.ratchet.dependencies.feedback import Feedback, Observed, estimate_feedback
@@ -28,12 +29,13 @@ def read_feedback(settings: Settings, model: Model, key: ModelKey, as_of: dateti
         key: of the whole or pooled model, or of a segment.
         as_of: labels that became available then or later are not seen.
     """
-    columns = ["request_id", "row", "segment", "key", "event_time", "received_at", "route", "score", "output",
-               "holdout"]  # fmt: skip
-    rows = RecordTable(settings, model, "requests").between(as_of - _LATELY, as_of, columns)
-    is_own = pc.and_kleene(pc.equal(rows["segment"], key.segment), pc.is_valid(rows["holdout"]))
-    rows = rows.filter(pc.and_kleene(is_own, pc.and_kleene(pc.is_finite(rows["score"]), pc.is_valid(rows["key"]))))
-    rows = rows.filter(pc.not_equal(rows["route"], "shadow")).sort_by([("received_at", "ascending")])
+    columns = ["request_id", "row", "segment", "key", "event_time", "received_at", "route", "score", "holdout",
+               *(["output"] if model.spec.task == "multiclass" else [])]  # fmt: skip
+    where = (pads.field("segment") == key.segment) & (pads.field("route") != "shadow")
+    rows = RecordTable(settings, model, "requests").between(as_of - _LATELY, as_of, columns, where)
+    is_drawn = pc.and_(pc.is_valid(rows["holdout"]), pc.is_valid(rows["key"]))
+    rows = rows.filter(pc.and_(is_drawn, pc.fill_null(pc.is_finite(rows["score"]), False)))
+    rows = rows.sort_by([("received_at", "ascending")])
     # The first time that a key was asked for; held out once, it is so always.
     first = np.sort(np.unique(rows["key"].to_numpy(zero_copy_only=False).astype(str), return_index=True)[1])
     rows = rows.take(pa.array(first))

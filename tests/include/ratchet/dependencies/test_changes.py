@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,26 @@ def test_factor_is_named_after_what_it_may_come_from(factor, words):
     data["length"] = np.where(data["day"] >= DAY, data["length"] * factor, data["length"])
     (change,) = [one for one in find(data) if one.column == "length"]
     assert words in change.detail
+
+
+def test_column_that_was_not_there_before_has_appeared():
+    data = stream(3)
+    data["price"] = np.where(data["day"] >= DAY, data["price"], np.nan)
+    (change,) = [one for one in find(data) if one.column == "price"]
+    assert (change.kind, change.day, change.before, change.after) == ("appeared", NAME, 1.0, 0.0)
+
+
+def test_summer_time_moves_no_local_hour():
+    """Orders of local shops come at 9 to 17 o'clock; the clocks change on 29 March."""
+    zone = ZoneInfo("Europe/Paris")
+    begin, days = datetime(2026, 3, 1, tzinfo=zone), 56
+    random = np.random.default_rng(0)
+    day = np.repeat(np.arange(days), ROWS)
+    times = [(begin + timedelta(days=int(one))).replace(hour=int(hour)).astimezone(UTC)
+             for one, hour in zip(day, random.integers(9, 18, len(day)), strict=True)]  # fmt: skip
+    keys = [f"{begin + timedelta(days=int(one)):%Y-%m-%d}" for one in day]
+    table = pa.table({"at": pa.array(times, pa.timestamp("us", "UTC")), PARTITION_COLUMN: pa.array(keys, pa.string())})
+    assert find_changes("orders", list(profile_periods(table, "at", zone))) == ()
 
 
 def test_clock_that_is_moved_shows_in_times():
