@@ -155,7 +155,7 @@ def _remove_quoting(
     blobs = open_blobs(workspace.settings)
     references = {f"monitoring/{one.key.slug}/references/{one.number}.npz" for one in touched}
     gone = []
-    for folder in blobs.names("."):
+    for folder in blobs.names(""):
         for path in walk(blobs, folder) if folder not in _TABLES else ():
             parts = path.split("/")
             is_own = len(parts) > 2 and parts[1].partition(".")[0] == model.name
