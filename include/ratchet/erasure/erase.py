@@ -96,6 +96,9 @@ def erase_subject(
         ValueError: the subject is empty, is none of the column's type, or the reason names them.
     """
     settings, hunt = workspace.settings, Hunt(model, subject)
+    if not reason.strip():
+        message = "reason: found nothing; expected why, such as the number of their request"
+        raise ValueError(message)
     if subject in reason:
         message = "reason: it names the person; expected why, such as the number of their request. The ledger is kept"
         raise ValueError(message)
