@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from include.ratchet.explanations.agnostic import can_enumerate, enumerate_sets, sample_orders
+from include.ratchet.explanations.agnostic import EVALUATIONS, can_enumerate, enumerate_sets, sample_orders
 from include.ratchet.explanations.attribution import LINKS, TASK_SPACES, Attribution, Method, Space
 from include.ratchet.explanations.encoding import Encoding, NotSeparableError, read_encoding
 from include.ratchet.explanations.linear import LinearModel
@@ -53,6 +54,12 @@ class Explainer:
     def is_structural(self) -> bool:
         """Whether the estimator was taken apart; asking predictions instead takes thousands of them a row."""
         return self._parts is not None
+
+    def measure_seconds(self) -> float:
+        """Roughly how long one row takes if the estimator is asked: by the predictions of the background."""
+        started = time.perf_counter()
+        self._predict(self._background)
+        return (time.perf_counter() - started) * EVALUATIONS / len(self._background)
 
     def explain(self, features: pd.DataFrame) -> Attribution:
         """Attribute the predictions of some rows to their columns.

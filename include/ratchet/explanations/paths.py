@@ -20,6 +20,8 @@ from include.ratchet.explanations.encoding import NotSeparableError, Sources
 from include.ratchet.explanations.trees import Ensemble, Tree
 from include.ratchet.training.metrics import Floats
 
+LEAVES = 200_000
+"""Of an ensemble that is taken apart; with more, a row takes a second, and the background hundreds of megabytes."""
 _PLAYERS = 63
 """Columns that the way to one leaf may ask for: a bit of a number for each."""
 _Bits = npt.NDArray[np.uint64]
@@ -61,10 +63,14 @@ class TreeExplainer:
         columns: how many there are.
 
     Raises:
-        NotSeparableError: the way to a leaf asks for too many columns.
+        NotSeparableError: there are too many leaves, or the way to one asks for too many columns.
     """
 
     def __init__(self, ensemble: Ensemble, background: Floats, sources: Sources, columns: int) -> None:
+        leaves_in_all = sum(int((tree.left < 0).sum()) for tree in ensemble.trees)
+        if leaves_in_all > LEAVES:
+            message = f"its trees have {leaves_in_all} leaves; at most {LEAVES} are taken apart"
+            raise NotSeparableError(message)
         self._ensemble, self._columns = ensemble, columns
         order = ensemble.order or range(len(sources))
         players = np.array([sources[place] for place in order], dtype=np.int64)
