@@ -104,9 +104,7 @@ class Explaining:
             word = str(error) if isinstance(error, RatchetError) else type(error).__name__
             return [{"not_explained": word}] * features.num_rows
         count(attribution.method, taken)
-        why = (
-            f"its version is asked from outside, for {_ASKED_ROWS} rows of a request: send this one by itself"
-        )
+        why = f"its version is asked from outside, for {_ASKED_ROWS} rows of a request: send this one by itself"
         return [*attribution.to_rows(), *[{"not_explained": why}] * (features.num_rows - taken)]
 
     def _open(self, spec: ModelSpec, key: ModelKey, fitted: Fitted) -> Explainer:
