@@ -92,11 +92,15 @@ class FairnessHistory:
 
 @dataclass(frozen=True)
 class PromotionParity:
-    """What a promotion changed: the champion before and the version promoted, on the same test rows."""
+    """What a promotion changed: the champion before and the version promoted, on the same test rows.
+
+    With what other thresholds would cost the version there.
+    """
 
     version: int
     at: datetime
     parity: tuple[Parity, ...]
+    thresholds: tuple[WhatIf, ...]
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def read_promotions(settings: Settings, key: ModelKey, count: int = 10) -> tuple
     for row in sorted(rows, key=lambda one: one.recorded_at)[-count:]:
         version = get_version(key, row.version or 0, settings)
         report = EvaluationReport.from_dict(json.loads(read_artifact(version, "report.json", settings)))
-        found.append(PromotionParity(version.number, row.recorded_at, report.parity))
+        found.append(PromotionParity(version.number, row.recorded_at, report.parity, report.thresholds))
     return tuple(found)
 
 

@@ -153,6 +153,11 @@ def test_command_shows_promotions_time_slices_and_costs(ratchet, answered):
     assert "what_if" not in told
     assert [one["version"] for one in told["promotions"]] == [1, 2]
     assert ratchet(NAME, "--batch").exit_code == 0
+    told = json.loads(ratchet(NAME, "--json", "--what-if").stdout)["what_if"]
+    assert told["of"] == "rows that were answered in the last 56 days"
+    nothing = json.loads(ratchet(NAME, "--json", "--what-if", "--batch").stdout)["what_if"]
+    assert nothing["of"] == "the test rows of version 2"
+    assert nothing["plans"][0]["plans"][0]["name"] == "as it is"
 
 
 def test_command_asks_for_sensitive_attributes(ratchet, workspace, monkeypatch):
