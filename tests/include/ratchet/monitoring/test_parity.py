@@ -17,8 +17,10 @@ from include.ratchet.cli import fairness as command
 from include.ratchet.cli.__main__ import app
 from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import Table
+from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.monitoring.parity import read_fairness, read_promotions
 from include.ratchet.registry.database import engine_of
+from include.ratchet.registry.versions import get_version
 from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 from tests.include.ratchet.replay.lived import KEY, NAME, live, read_orders, record
@@ -141,6 +143,16 @@ def test_promotions_compare_the_champion_with_what_followed_on_the_same_rows(wor
     change = gap_of(second.parity)
     assert change.change.value == pytest.approx(change.after.value - change.before.value)
     assert gap_of(first.parity).after.value != change.after.value
+
+
+def test_a_promoted_version_that_is_gone_hides_no_other(workspace, monkeypatch):
+    def forget(key, number, settings):
+        if number == 1:
+            raise VersionNotFoundError
+        return get_version(key, number, settings)
+
+    monkeypatch.setattr("include.ratchet.monitoring.parity.get_version", forget)
+    assert [one.version for one in read_promotions(workspace.settings, KEY)] == [2]
 
 
 def test_command_shows_promotions_time_slices_and_costs(ratchet, answered):
