@@ -75,17 +75,28 @@ class TreeExplainer:
         order = ensemble.order or range(len(sources))
         players = np.array([sources[place] for place in order], dtype=np.int64)
         rows = ensemble.prepare(background)
-        self.base = ensemble.offset.copy()
+        self._constant = ensemble.offset.copy()
         self._parts: list[tuple[Tree, _Leaves, _Bits, npt.NDArray[np.uint8]]] = []
         for tree in ensemble.trees:
             if tree.left[0] < 0:
-                self.base = self.base + tree.values[0]
+                self._constant = self._constant + tree.values[0]
                 continue
             leaves = _read_leaves(tree, players)
             broken = leaves.violations(tree.goes_left(rows))
-            self.base = self.base + leaves.values[np.nonzero(broken == 0)[1]].sum(axis=0) / len(rows)
             self._parts.append((tree, leaves, broken, np.bitwise_count(broken)))
+        self.base: Floats = self._constant + sum(
+            one.values[np.nonzero(broken == 0)[1]].sum(axis=0) / len(rows) for _, one, broken, _ in self._parts
+        )
         self._gain, self._loss = _weights(max((one.players.shape[1] for _, one, _, _ in self._parts), default=1))
+
+    def predict(self, rows: Floats) -> Floats:
+        """What encoded rows sum to, (n_rows, n_outputs)."""
+        prepared = self._ensemble.prepare(rows)
+        found = np.tile(self._constant, (len(rows), 1))
+        for tree, leaves, _, _ in self._parts:
+            reached = np.argmin(leaves.violations(tree.goes_left(prepared)), axis=1)  # the one that nothing violates
+            found += leaves.values[reached]
+        return found
 
     def attribute(self, rows: Floats) -> Floats:
         """Contributions of columns to encoded rows, (n_rows, n_columns, n_outputs)."""
