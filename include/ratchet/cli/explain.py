@@ -103,7 +103,8 @@ def _show_history(leanings: Sequence[Leaning], key: ModelKey) -> None:
     table = Table("version", "as of", "verdict", *heads, title=f"{key}: share of each column", title_justify="left")
     for one in leanings:
         shares = {weight.column: f"{weight.share.value:.1%}" for weight in one.overview.weights} if one.overview else {}
-        cells = (str(one.version), f"{one.as_of:%Y-%m-%d}", one.outcome, *(shares.get(name, "") for name in columns))
+        as_of = f"{one.as_of:%Y-%m-%d}" if one.as_of else ""
+        cells = (str(one.version), as_of, one.outcome, *(shares.get(name, "") for name in columns))
         table.add_row(*map(plain, cells))
     console.print(table)
     for one in leanings:

@@ -135,4 +135,6 @@ def test_card_of_a_first_version_says_that_there_is_no_before(tmp_path):
     groups, label = np.array(["a", "b"] * 500), np.array([0, 1, 1, 0] * 250)
     one = spec(tmp_path)
     report = replace(GOOD, parity=(measure_parity(one, "shop", groups, label, np.linspace(0, 1, 1000)),))
-    assert "there is no champion" in render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), {})
+    assert "there is no champion to compare it with" in render_markdown(
+        one, LINEAGE, report, judge(one, report, PLAIN), {}
+    )
