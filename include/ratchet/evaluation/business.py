@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -142,10 +143,18 @@ def mean_value(values: Floats) -> Weighted:
     return measured
 
 
+@lru_cache(maxsize=1)
+def _open_engine() -> Any:
+    """One for the process: to open another for each of thousands of segments would cost more than what they compute."""
+    import duckdb
+
+    return duckdb.connect(config={"enable_external_access": False, "threads": 1})
+
+
 def _compute(spec: ModelSpec, business: BusinessSpec, rows: pa.Table) -> Floats:
     import duckdb
 
-    with duckdb.connect(config={"enable_external_access": False, "threads": 1}) as connection:
+    with _open_engine().cursor() as connection:
         connection.register(_ROWS, rows)
         statement = f"SELECT CAST(({business.value}) AS DOUBLE) AS value FROM {_ROWS}"  # noqa: S608
         try:
