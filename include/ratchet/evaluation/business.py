@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -148,6 +149,8 @@ def _open_engine() -> Any:
     """One for the process: to open another for each of thousands of segments would cost more than what they compute."""
     import duckdb
 
+    # DuckDB complains of what is still open when the interpreter has gone.
+    atexit.register(_open_engine.cache_clear)
     return duckdb.connect(config={"enable_external_access": False, "threads": 1})
 
 
