@@ -158,14 +158,8 @@ def draw_looks(looks: Sequence[Look], first: Literal["partition", "key"] = "part
     from include.ratchet.monitoring.words import facts_of
 
     every = [facts_of(look) for look in looks]
-    told = (
-        "champion",
-        "rows",
-        "labels",
-        "metric",
-        "estimated",
-        *(["worth"] if any("worth" in one for one in every) else []),
-    )
+    told = ["champion", "rows", "labels", "metric", "estimated"]
+    told += ["worth"] if any("worth" in one for one in every) else []
     table = Table(first, *told, "signals")
     for look, facts in zip(looks, every, strict=True):
         signals = "\n".join(f"{one.kind}: {one.words}" for one in look.fired)
