@@ -206,8 +206,8 @@ def _view_spec(spec: ModelSpec) -> SpecView:
     return SpecView(
         description=spec.description, problem=spec.scope.problem if spec.scope else None,
         worth=f"{business.name}, {business.unit} a prediction" if business else None, task=spec.task,
-        metric=spec.metric, lower_is_better=spec.metric in LOWER_IS_BETTER, label=spec.label.column, partition=spec.partition,
-        timezone=spec.timezone, strategy=spec.rollout.strategy, trials=training.search.trials,
+        metric=spec.metric, lower_is_better=spec.metric in LOWER_IS_BETTER, label=spec.label.column,
+        partition=spec.partition, timezone=spec.timezone, strategy=spec.rollout.strategy, trials=training.search.trials,
         search=training.search.strategy, window=f"{training.window.kind}, {format_duration(training.window.length)}",
         schedule=spec.schedule.train, needs_approval=spec.gates.approval.required,
         segments_by=spec.segments.by if spec.segments else (), tables=spec.table_names,
