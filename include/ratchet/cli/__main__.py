@@ -10,6 +10,7 @@ import typer
 from include.ratchet.cli import (
     backtest,
     demo,
+    dependencies,
     explain,
     fairness,
     labels,
@@ -38,7 +39,7 @@ for command in (
     demo.demo, stack.up, stack.down, stack.status, stack.configure, stack.secrets, stack.prepare,
     specs.check, specs.new, models.run,
     models.backfill, models.reproduce, models.history, models.revert, monitor.monitor, backtest.backtest,
-    explain.explain, fairness.fairness, trust.erase, trust.audit,
+    explain.explain, fairness.fairness, dependencies.dependencies, trust.erase, trust.audit,
     replay.replay, rollout.rollout, serving.serve, serving.stress, project.lock,
 ):  # fmt: skip
     app.command()(command)

@@ -41,11 +41,11 @@ REQUESTS = pa.schema([
     ("answered_at", _TIME),
     ("latency_ms", pa.float64()),
     ("version", pa.int32()),
-    ("route", pa.string()),  # champion, challenger, shadow, defer, pinned or batch
+    ("route", pa.string()),  # champion, challenger, shadow, defer, holdout, pinned or batch
     ("mode", pa.string()),  # of the hand-over: direct, shadow, canary, ab, blue_green, defer
     ("deployed_at", _TIME),  # when this version was loaded
     ("score", pa.float64()),  # probability of the positive class, or of the likeliest one, or the value
-    ("output", pa.string()),  # JSON of what was answered; null if nothing was
+    ("output", pa.string()),  # JSON of what was answered, or, held out, would have been; null if nothing was
     ("error", pa.string()),  # why there is no score
     ("payload", pa.string()),  # JSON of the row as it came, masked as the spec says
     ("known_until", _TIME),  # what the online features knew
@@ -53,6 +53,7 @@ REQUESTS = pa.schema([
     ("caller", pa.string()),  # name of the API key
     ("code_hash", pa.string()),
     ("lock_hash", pa.string()),
+    ("holdout", pa.float64()),  # share of the keys that were held out when it was drawn whether this one is; else null
 ])  # fmt: skip
 """Columns of a request record, followed by `feature_<name>` for each feature."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from include.ratchet.evaluation.dependencies import DependencyFacts, hold_dependencies
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.scope import hold_scope
 from include.ratchet.evaluation.verdict import GateResult, Outcome, Verdict
@@ -24,6 +25,7 @@ class Circumstances:
         champion_error: why the champion could not be compared, if it could not.
         has_window: whether a window asked for the retraining.
         is_backfill: whether history is being replayed.
+        dependencies: what is known of the snapshot's sources; None where that was not looked into.
     """
 
     is_data_valid: bool
@@ -32,6 +34,7 @@ class Circumstances:
     champion_error: str | None = None
     has_window: bool = False
     is_backfill: bool = False
+    dependencies: DependencyFacts | None = None
 
 
 def judge(spec: ModelSpec, report: EvaluationReport, circumstances: Circumstances) -> Verdict:
@@ -42,7 +45,8 @@ def judge(spec: ModelSpec, report: EvaluationReport, circumstances: Circumstance
     """
     asked = (gate(spec.gates, report, circumstances) for gate in GATES)
     held = hold_scope(spec.scope, report) if spec.scope else ()
-    results = (*(result for result in asked if result is not None), *held)
+    sources = hold_dependencies(spec.gates.dependencies, circumstances.dependencies)
+    results = (*(result for result in asked if result is not None), *held, *sources)
     return Verdict(_conclude(results), results)
 
 

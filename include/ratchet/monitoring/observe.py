@@ -36,7 +36,7 @@ _UNIT = ("request_id", "row", "key", "event_time", "received_at")
 _PLACE, _UNHELPFUL = "_place", "_is_unhelpful"
 _ROWS = 300_000
 """Held at once: of fifty features some 250 MB."""
-_ANSWERED = ("champion", "batch")
+_ANSWERED = ("champion", "holdout", "batch")
 _BY_LABEL = ("slice.", "fairness.", "business.")
 """Numbers of which the next labels may leave nothing."""
 

@@ -27,7 +27,7 @@ from include.ratchet.spec import Model, ModelKey, ModelSpec, partition_of
 from include.ratchet.training.frames import times
 from include.ratchet.training.metrics import Floats
 
-_ANSWERED = ("champion", "challenger", "batch")
+_ANSWERED = ("champion", "challenger", "holdout", "batch")
 _UNIT = ("request_id", "row", "key", "event_time", "received_at", "segment", "version", "route", "score")
 Bits = npt.NDArray[np.bool_]
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from include.ratchet.data.facts import find_facts, read_facts
 from include.ratchet.data.records import record_keys
+from include.ratchet.dependencies.report import DEPENDENCIES
 from include.ratchet.evaluation.comparison import Contender
 from include.ratchet.evaluation.gates import Circumstances, judge
 from include.ratchet.evaluation.report import (
@@ -25,6 +26,7 @@ from include.ratchet.evaluation.report import (
 from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.features import feature_names
 from include.ratchet.labels.facts import describe_labels
+from include.ratchet.pipeline.dependencies import complete, examine
 from include.ratchet.pipeline.requests import TrainingRequest
 from include.ratchet.pipeline.rivals import Rival, read_champion, score_champion, score_rival
 from include.ratchet.pipeline.train import (
@@ -156,6 +158,7 @@ def evaluate_candidate(
         facts=_read_facts(workspace, request, data),
         classes=classes,
     )  # fmt: skip
+    dependencies = examine(workspace, request, data)
     circumstances = Circumstances(
         is_data_valid=bool(folder.need_json(VALIDATION)["passed"]),
         as_of=request.as_of,
@@ -163,6 +166,7 @@ def evaluate_candidate(
         champion_error=problem,
         has_window=request.cause is not None,
         is_backfill=request.is_backfill,
+        dependencies=dependencies.facts if dependencies else None,
     )
     verdict = judge(model.spec, report, circumstances)
     gain = gain_over(model.spec, codes, pooled, champion) if pooled and champion else None
@@ -289,9 +293,11 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
         workspace.settings, data.model, data.table, data.split.test, request.as_of, with_people=request.key.is_pool
     )
     trust = look_into(workspace, request, data, estimator, importance)
+    dependencies = complete(workspace, request, data, Candidate(**facts["candidate"]), importance)
     card = render_markdown(
-        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources, labels
-    )
+        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources, labels,
+        dependencies,
+    )  # fmt: skip
     files = {
         "card.md": card.encode(),
         "card.html": render_html(card, str(request.key)).encode(),
@@ -304,6 +310,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
         "test_scores.npy": dump_array(fitted.scores),
         EXAMPLE: dump_example(test, fitted.scores),
         **trust.files(),
+        **({DEPENDENCIES: json.dumps(dependencies.to_dict()).encode()} if dependencies else {}),
         **plots,
     }
     return Submission(

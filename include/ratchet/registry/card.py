@@ -6,11 +6,13 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from include.ratchet.dependencies.report import DependencyReport
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.sources import Finding
 from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.explanations.overview import Overview
 from include.ratchet.labels.facts import LabelFacts
+from include.ratchet.registry.dependencies import render_dependencies
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.markdown import draw_table, escape
 from include.ratchet.registry.trust import render_bias, render_overview
@@ -29,7 +31,7 @@ img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-brea
 def render_markdown(
     spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
     plots: Iterable[str] = (), overview: Overview | None = None, sources: Sequence[Finding] = (),
-    labels: LabelFacts | None = None,
+    labels: LabelFacts | None = None, dependencies: DependencyReport | None = None,
 ) -> str:  # fmt: skip
     """The card in Markdown. Whatever users or data supplied is escaped.
 
@@ -43,6 +45,7 @@ def render_markdown(
         overview: what it leans on, if that was measured.
         sources: the checklist of people's part in the data.
         labels: of its training set.
+        dependencies: what its training set depends on.
     """
     parts = [
         f"# {escape(lineage.key)}",
@@ -60,6 +63,7 @@ def render_markdown(
         *render_overview(overview),
         *_fairness(report),
         *render_bias(report, sources),
+        *render_dependencies(dependencies),
         "## Limits",
         _limits(spec, report),
         "## Data and lineage",

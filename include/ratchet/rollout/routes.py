@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from include.ratchet.settings import Settings
     from include.ratchet.spec import ModelKey
+    from include.ratchet.spec.dependencies import HoldoutSpec
     from include.ratchet.spec.serving import Strategy
 
 _BITS = 53
@@ -23,12 +24,12 @@ class Choice:
     Attributes:
         version: the one that predicts.
         route: whether it answers, and as which; `defer` leaves the answer to a person, `pinned` was asked for by its
-            number, whatever the route.
+            number, whatever the route. Of `holdout` the answer is withheld, so that nobody acts on it.
         shadow: a further version that predicts off the response path and is only recorded.
     """
 
     version: int
-    route: Literal["champion", "challenger", "defer", "pinned"]
+    route: Literal["champion", "challenger", "defer", "pinned", "holdout"]
     shadow: int | None = None
 
 
@@ -52,8 +53,19 @@ class Route:
     salt: str = ""
     is_shadowed: bool = False
 
-    def choose(self, key: str) -> Choice:
-        """What happens with a row: the same for the same key, and for every key below a share once it was."""
+    def choose(self, key: str, holdout: HoldoutSpec | None = None) -> Choice:
+        """What happens with a row: the same for the same key, and for every key below a share once it was.
+
+        A row that is held out is the champion's, whoever would have answered it; a version that is in its shadow, or
+        in whose shadow it is, predicts it as well, so that both can be compared on it. What a person answers stays
+        theirs.
+        """
+        chosen = self._divide(key)
+        if holdout is None or chosen.route == "defer" or not is_held(holdout, key):
+            return chosen
+        return Choice(self.champion, "holdout", None if chosen.shadow is None else self.challenger)
+
+    def _divide(self, key: str) -> Choice:
         if self.mode == "defer":
             is_answered = self.share > 0 and bucket_of(self.salt, key) < self.share
             return Choice(self.champion, "champion" if is_answered else "defer")
@@ -80,6 +92,11 @@ class Route:
     def from_dict(cls, content: Mapping[str, Any]) -> Route:
         """The route back from its JSON form."""
         return cls(**content)
+
+
+def is_held(holdout: HoldoutSpec, key: str) -> bool:
+    """Whether a key is held out, whatever hand-over is going on: its buckets are none of a hand-over's."""
+    return bucket_of(f"{holdout.salt}/holdout", key) < holdout.share
 
 
 def bucket_of(salt: str, key: str) -> float:

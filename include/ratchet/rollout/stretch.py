@@ -158,6 +158,8 @@ def _of_stage(rows: pa.Table, state: RolloutState) -> pa.Table:
     if not state.at.is_shadowed:
         # Two groups of keys can be compared only while both were answered.
         keep.append(pc.equal(rows["mode"], state.at.mode))
+        # Nor where one group's answers were withheld: acting on them may change what comes true.
+        keep.append(pc.not_equal(rows["route"], "holdout"))
     return rows.filter(_all(*keep))
 
 

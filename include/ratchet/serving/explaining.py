@@ -78,7 +78,7 @@ class Explaining:
         self._pool.shutdown(cancel_futures=True)
 
     def _explain(self, spec: ModelSpec, basis: Basis, count: Count) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = [{"row": row, "not_explained": "a person answers it"}
+        found: list[dict[str, Any]] = [{"row": row, "not_explained": "its answer is left to a person, or withheld"}
                                        for row in range(len(basis.answered_by))]  # fmt: skip
         groups: dict[tuple[ModelKey, int], list[int]] = {}
         for row, by in enumerate(basis.answered_by):

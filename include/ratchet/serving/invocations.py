@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 
 from include.ratchet.serving.gate import Gate, Refusal, respond
 from include.ratchet.serving.openapi import BODY_CALL, documented
+from include.ratchet.serving.outputs import WITHHELD
 from include.ratchet.serving.payload import Problem
 from include.ratchet.serving.protocols import invalid, predict
 from include.ratchet.serving.service import Service
@@ -96,8 +97,8 @@ def _read_columns(name: str, frame: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _render(spec: ModelSpec, prediction: Mapping[str, Any]) -> Any:
-    """As the registered model itself predicts: a value, or the probabilities of all classes; null if deferred."""
-    if prediction.get("answer") == "defer":
+    """As the registered model itself predicts: a value, or the probabilities of all classes; null if withheld."""
+    if prediction["route"] in WITHHELD:
         return None
     if spec.task == "regression":
         return prediction["value"]

@@ -60,9 +60,10 @@ _ROUTE = _object({
 })  # fmt: skip
 _PREDICTION = _object(
     {"row": _COUNT, "version": _VERSION, "is_stale": _TRUTH,
-     "route": {"enum": ["champion", "challenger", "defer", "pinned"]}},
+     "route": {"enum": ["champion", "challenger", "defer", "pinned", "holdout"]}},
     {"score": _NUMBER, "value": _NUMBER, "class": {"type": ["boolean", "string"]},
      "probabilities": {"type": "object", "additionalProperties": _NUMBER}, "answer": {"const": "defer"},
+     "held_out": {**_TRUTH, "description": "Withheld: do as without the model, or as `class` or `value` say."},
      "segment": _TEXT, "pooled_for": _TEXT},
 )  # fmt: skip
 _AMOUNT: Schema = {"anyOf": [_NUMBER, {"type": "object", "additionalProperties": _NUMBER}]}

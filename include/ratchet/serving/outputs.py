@@ -24,6 +24,10 @@ _OWN = "segments"
 """Stands for all versions of segments in counts: each of thousands numbers its own."""
 
 
+WITHHELD = ("defer", "holdout")
+"""Routes of which the caller is not told what the model says."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """Rows with their scores.
@@ -91,3 +95,19 @@ def render(spec: ModelSpec, fitted: Fitted, values: Any) -> Output:
         return {"score": float(values), "class": bool(values >= spec.evaluation.threshold)}
     shares = {str(name): float(share) for name, share in zip(fitted.classes, values, strict=True)}
     return {"class": max(shares, key=lambda name: shares[name]), "probabilities": shares}
+
+
+def answer_rows(spec: ModelSpec, outputs: Sequence[Output], routes: Sequence[str]) -> list[Output]:
+    """By row, what the caller is told: of one that is held out, that it is, and what to do instead of acting on it."""
+    holdout = spec.serving.holdout
+    name = "value" if spec.task == "regression" else "class"
+    neutral = {} if holdout is None or holdout.answer is None else {name: holdout.answer}
+    told: dict[str, Output] = {"defer": {"answer": "defer"}, "holdout": {"held_out": True, **neutral}}
+    return [told.get(route, one) for one, route in zip(outputs, routes, strict=True)]
+
+
+def record_outputs(outputs: Sequence[Output], routes: Sequence[str]) -> list[Output]:
+    """By row, what is recorded: of one that is held out, what the model would have said, which its loss is of."""
+    marks: dict[str, Output] = {"holdout": {"held_out": True}}
+    return [{"answer": "defer"} if route == "defer" else {**one, **marks.get(route, {})}
+            for one, route in zip(outputs, routes, strict=True)]  # fmt: skip

@@ -18,7 +18,7 @@ from include.ratchet.errors import NotDeployedError
 from include.ratchet.features import OnlineScorer
 from include.ratchet.rollout.routes import Choice
 from include.ratchet.serving.fitted import Deployment, Fitted
-from include.ratchet.serving.outputs import Scored, score_rows
+from include.ratchet.serving.outputs import WITHHELD, Scored, answer_rows, record_outputs, score_rows
 from include.ratchet.serving.payload import RowReader
 from include.ratchet.serving.recording import Masker, record_rows
 from include.ratchet.serving.requests import Answer, Basis, Request
@@ -156,19 +156,19 @@ class Predictor:
                       for segment, one in zip(request.segments, request.answering, strict=True)]  # fmt: skip
         scored = score_rows(spec, answering, choices, features)
         answered_at = datetime.now(UTC)
-        outputs = [one if choice.route != "defer" else {"answer": "defer"}
-                   for one, choice in zip(scored.outputs, choices, strict=True)]  # fmt: skip
+        routes = [choice.route for choice in choices]
+        outputs, recorded = answer_rows(spec, scored.outputs, routes), record_outputs(scored.outputs, routes)
         is_stale = self._find_stale(online, features)
         known_until = online.scorer.histories.known_until
         records = record_rows(
-            spec, requests, answering, pooled_for, scored, outputs, is_stale, known_until, features, answered_at,
+            spec, requests, answering, pooled_for, scored, recorded, is_stale, known_until, features, answered_at,
             self._masker,
         )  # fmt: skip
         predictions = self._predictions(answering, pooled_for, scored, outputs, is_stale)
         basis = None
         if any(request.wants_basis for request in requests):
             basis = Basis(features, [
-                None if route == "defer" else (one.key, one.fitted[version])
+                None if route in WITHHELD else (one.key, one.fitted[version])
                 for one, version, route in zip(answering, scored.versions, scored.routes, strict=True)
             ])  # fmt: skip
         return Outcome(
@@ -184,7 +184,7 @@ class Predictor:
             for key, held in zip(request.keys, request.answering, strict=True):
                 one = deployed.get(held.key.segment, held)
                 if request.version is None:
-                    choices.append(one.route.choose(key))
+                    choices.append(one.route.choose(key, self.model.spec.serving.holdout))
                 else:
                     one = one if request.version in one.fitted else held
                     choices.append(Choice(request.version, "pinned"))

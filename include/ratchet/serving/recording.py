@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 
 _TIME = pa.timestamp("us", "UTC")
+_DRAWN = ("champion", "challenger", "holdout")
+"""Routes of which it was drawn by lot whether the row is held out."""
 _QUARTER = 15 * 60 * 1_000_000
 
 
@@ -91,6 +93,13 @@ def record_rows(
         "error": pa.nulls(count, pa.string()),
         "payload": [orjson.dumps(masker.mask(row)).decode() for one in requests for row in one.raw],
         "is_stale": is_stale,
+        "holdout": pa.array(
+            [
+                None if spec.serving.holdout is None or route not in _DRAWN else spec.serving.holdout.share
+                for route in scored.routes
+            ],
+            pa.float64(),
+        ),
         "code_hash": [one.code_hash for one in fitted],
         "lock_hash": [one.lock_hash for one in fitted],
     }

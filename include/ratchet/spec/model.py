@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
+from include.ratchet.spec.dependencies import DependenciesSpec
 from include.ratchet.spec.durations import Duration
+from include.ratchet.spec.hashing import hash_spec
 from include.ratchet.spec.labels import ANNOTATIONS
 from include.ratchet.spec.monitoring import MonitoringSpec
 from include.ratchet.spec.privacy import PrivacySpec
@@ -55,8 +55,6 @@ Cron = Annotated[str, AfterValidator(_known_cron)]
 
 
 NIGHTLY = "0 6 * * *"
-_ASIDE = ("segments", "serving", "rollout", "monitoring", "alerts", "scope", "privacy")
-"""Sections that say how a model is run, watched and answered for; what decides of them is hashed by itself."""
 
 
 class ScheduleSpec(Spec):
@@ -114,6 +112,7 @@ class ModelSpec(Spec):
     rollout: RolloutSpec = RolloutSpec()
     monitoring: MonitoringSpec = MonitoringSpec()
     alerts: AlertsSpec = AlertsSpec()
+    dependencies: DependenciesSpec = DependenciesSpec()
 
     @model_validator(mode="after")
     def _check_metrics(self) -> Self:
@@ -152,6 +151,14 @@ class ModelSpec(Spec):
             self.scope.check_columns(self.columns)
         if self.privacy is not None:
             self.privacy.check_columns(self.columns, {name: table.columns for name, table in self.tables.items()})
+        unknown = [one for one in self.dependencies.costs if one.partition(".")[0] not in self.table_names]
+        if unknown:
+            tables = ", ".join(self.table_names)
+            message = f"dependencies.costs: {unknown[0]} is no table of the model; expected one of {tables}"
+            raise ValueError(message)
+        holdout = self.serving.holdout
+        if holdout is not None:
+            holdout.check_task(self.task)
         return self
 
     @model_validator(mode="after")
@@ -248,18 +255,7 @@ class ModelSpec(Spec):
     @cached_property
     def hash(self) -> str:
         """SHA-256 of what it says of the model: defaults filled in; comments, order and operation left out."""
-        content = self.model_dump(mode="json", exclude=set(_ASIDE))
-        for operational in ("backend", "isolation", "resources"):  # another place, the same result
-            del content["training"][operational]
-        if self.scope is not None:
-            content["scope"] = self.scope.model_dump(mode="json", include={"guardrails", "references", "business"})
-        for told in ("costs", "bias"):  # words on the card
-            del content["evaluation"][told]
-        if annotations := content["label"].pop("annotations"):
-            content["label"]["annotations"] = {**annotations, "review": None}
-        if self.segments is not None:
-            content["segments"] = self.segments.model_dump(mode="json", include={"by", "min_rows", "pool"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return hash_spec(self)
 
     def table(self, name: str) -> TableSpec:
         """The spec of one table; the model's own goes by the model's name.

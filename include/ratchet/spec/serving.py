@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from include.ratchet.spec.base import ColumnName, Spec
+from include.ratchet.spec.dependencies import HoldoutSpec
 from include.ratchet.spec.durations import Duration
 from include.ratchet.spec.training import ApprovalSpec
 
@@ -43,6 +44,8 @@ class ServingSpec(Spec):
     records: RecordsSpec = RecordsSpec()
     max_rows: int = Field(default=1000, ge=1, le=100_000)
     """Of one request."""
+    holdout: HoldoutSpec | None = None
+    """Absent: every answer may be acted on, and what acting does to outcomes cannot be told."""
 
 
 class GuardsSpec(Spec):

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from include.ratchet.spec.base import ColumnName, Name, Spec
 from include.ratchet.spec.bias import BiasSpec, CostsSpec
+from include.ratchet.spec.dependencies import DependencyGateSpec
 from include.ratchet.spec.durations import Duration, format_duration
 
 Strategy = Literal["grid", "random", "tpe", "halving"]
@@ -260,6 +261,7 @@ class GatesSpec(Spec):
     """Classification: of the rarest class in the test rows."""
     window_margin: float = Field(default=0.0, ge=0)
     """On the window that asked for the retraining, the candidate must beat the champion by more than this."""
+    dependencies: DependencyGateSpec | None = None
     approval: ApprovalSpec = ApprovalSpec()
 
 

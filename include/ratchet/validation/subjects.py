@@ -161,7 +161,7 @@ def _conclude(
 ) -> ValidationReport:
     results = run_checks(checks, model.name)
     blobs = open_blobs(settings)
-    folder = f"validation/{model.name}/{table}/{_safe(subject)}/{_safe(run_id)}"
+    folder = f"{folder_of(model.name, table, subject)}/{_safe(run_id)}"
     report = ValidationReport(
         model=model.name,
         table=table,
@@ -196,6 +196,11 @@ def _render_page(report: ValidationReport, results: Sequence[CheckResult]) -> by
         *(("Warned", str(finding)) for finding in report.warned),
     ]
     return draw_page(f"{report.model}: {report.table} {report.subject}", facts, results).encode()
+
+
+def folder_of(model: str, table: str, subject: str) -> str:
+    """Where the results of a partition, of several or of a snapshot are, by run."""
+    return f"validation/{model}/{table}/{_safe(subject)}"
 
 
 def _safe(text: str) -> str:

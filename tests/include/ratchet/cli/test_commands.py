@@ -28,9 +28,9 @@ def ratchet(*words: str, home: Path, **environ: str) -> subprocess.CompletedProc
 
 def test_every_command_of_the_readme_is_there():
     assert sorted([
-        "audit", "backfill", "backtest", "check", "configure", "demo", "down", "erase", "explain", "fairness",
-        "history", "lock", "monitor", "new", "prepare", "replay", "reproduce", "revert", "rollout", "run", "secrets",
-        "serve", "status", "stress", "test", "up",
+        "audit", "backfill", "backtest", "check", "configure", "demo", "dependencies", "down", "erase", "explain",
+        "fairness", "history", "lock", "monitor", "new", "prepare", "replay", "reproduce", "revert", "rollout", "run",
+        "secrets", "serve", "status", "stress", "test", "up",
     ]) == COMMANDS  # fmt: skip
 
 
