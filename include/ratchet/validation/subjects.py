@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -80,7 +81,7 @@ def validate_partitions(
         *([expect_times(spec.event_time, first.start, last.end)] if spec.event_time else []),
         *expect_freshness(spec, last, as_of),
     ]
-    subject = f"{first.key}..{last.key}"
+    subject = name_subject(partitions)
     checks = [
         Check(f"{table} {subject}", to_frame(rows), expectations),
         Check(f"{table} row counts", _count_frame(model, table, partitions, landed), list(expect_counts(spec))),
@@ -161,7 +162,7 @@ def _conclude(
 ) -> ValidationReport:
     results = run_checks(checks, model.name)
     blobs = open_blobs(settings)
-    folder = f"validation/{model.name}/{table}/{_safe(subject)}/{_safe(run_id)}"
+    folder = _folder(model.name, table, subject, run_id)
     report = ValidationReport(
         model=model.name,
         table=table,
@@ -196,6 +197,30 @@ def _render_page(report: ValidationReport, results: Sequence[CheckResult]) -> by
         *(("Warned", str(finding)) for finding in report.warned),
     ]
     return draw_page(f"{report.model}: {report.table} {report.subject}", facts, results).encode()
+
+
+def read_results(settings: Settings, model: str, table: str, subject: str, run_id: str) -> dict[str, Any] | None:
+    """What a validation found: its report, and under `results` every expectation; None if there was none.
+
+    Args:
+        settings: where results are.
+        model: the model's name.
+        table: the table's, or `snapshot`.
+        subject: the partition's key, the range of keys, or the snapshot's id.
+        run_id: the run that asked.
+    """
+    content = open_blobs(settings).get(f"{_folder(model, table, subject, run_id)}/results.json")
+    return None if content is None else dict(json.loads(content))
+
+
+def name_subject(partitions: Sequence[Partition]) -> str:
+    """What a report calls some partitions that were validated together."""
+    first, last = partitions[0].key, partitions[-1].key
+    return first if len(partitions) == 1 else f"{first}..{last}"
+
+
+def _folder(model: str, table: str, subject: str, run_id: str) -> str:
+    return f"validation/{model}/{table}/{_safe(subject)}/{_safe(run_id)}"
 
 
 def _safe(text: str) -> str:
