@@ -11,6 +11,7 @@ from include.ratchet.cli import (
     backtest,
     demo,
     explain,
+    export,
     fairness,
     labels,
     models,
@@ -45,6 +46,7 @@ for command in (
 app.command("test")(project.run_checks)
 app.add_typer(serving.keys, name="key")
 app.add_typer(labels.labels, name="labels")
+app.add_typer(export.exports, name="export")
 
 
 def main() -> None:
