@@ -52,7 +52,7 @@ def explain(
         else:
             _show_history(leanings, chosen.key)
         return
-    found = _find_version(workspace, chosen.key, version)
+    found = find_version(workspace, chosen.key, version)
     overview = read_overview(chosen.model, found, workspace.settings)
     if as_json:
         emit({"version": found.number, **overview.to_dict()})
@@ -60,7 +60,7 @@ def explain(
         _show(found, overview)
 
 
-def _find_version(workspace: Workspace, key: ModelKey, number: int | None) -> Version:
+def find_version(workspace: Workspace, key: ModelKey, number: int | None) -> Version:
     """The version that was named, or the champion."""
     from include.ratchet.registry.ledger import CHAMPION, read_aliases
     from include.ratchet.registry.versions import get_version
