@@ -39,9 +39,9 @@ STEPS = 2.0
 CLIP_GAP = 0.05
 """Of the share of rows at the lowest or highest number."""
 _UNITS = {
-    1000: "thousands", 100: "hundredths", 10: "tenths", 60: "minutes and seconds", 24: "days and hours",
-    3600: "hours and seconds", 86400: "days and seconds", 1.609: "miles and kilometres", 2.54: "inches and centimetres",
-    3.281: "metres and feet", 2.205: "kilograms and pounds", 1.852: "nautical miles and kilometres",
+    60: "minutes and seconds", 24: "days and hours", 3600: "hours and seconds", 86400: "days and seconds",
+    1.609: "miles and kilometres", 2.54: "inches and centimetres", 3.281: "metres and feet",
+    2.205: "kilograms and pounds", 1.852: "nautical miles and kilometres",
 }  # fmt: skip
 
 
@@ -237,9 +237,14 @@ def _distance(counts: Floats, others: Floats) -> Floats:
 
 
 def _name_unit(factor: float) -> str:
-    for size, words in _UNITS.items():
-        if abs(math.log(max(factor, 1 / factor) / size)) < 0.03:
-            return f", as between {words}" if size not in (10, 100, 1000) else ""
+    """What a factor may come from: a power of ten, or two units of the same thing."""
+    size = max(factor, 1 / factor)
+    power = round(math.log10(size))
+    if power and abs(math.log10(size) - power) < 0.04:
+        return f": 10 to the power of {power if factor > 1 else -power}, but for chance"
+    for unit, words in _UNITS.items():
+        if abs(math.log(size / unit)) < 0.05:
+            return f": as between {words}"
     return ""
 
 

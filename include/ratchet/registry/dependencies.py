@@ -28,7 +28,7 @@ def render_dependencies(report: DependencyReport | None) -> Iterator[str]:
              for one in report.sources),
         )  # fmt: skip
     if report.changes:
-        yield "### Columns that changed their meaning"
+        yield "## Columns that changed their meaning"
         yield draw_table(("day", "column", "is", "how", "read by the model"), (
             (one.day, f"{one.table}.{one.column}", one.kind, one.detail, "yes" if one.is_read else "no")
             for one in report.changes))  # fmt: skip
@@ -46,7 +46,7 @@ def render_necessity(needs: Necessity | None) -> Iterator[str]:
     """What could go; nothing if nobody asked."""
     if needs is None:
         return
-    yield "### What the model could do without"
+    yield "## What the model could do without"
     yield (
         f"The candidate was fitted on {needs.learnt_rows} rows without one group of features after the other, and lost "
         f"this much {escape(needs.metric)} (with all: {needs.value:.4f}) on {needs.measured_rows} validation rows. "
@@ -66,7 +66,7 @@ def render_feedback(feedback: Feedback | None) -> Iterator[str]:
     """What acting on answers does; nothing without a hold-out that is large enough."""
     if feedback is None:
         return
-    yield "### Feedback: what acting on answers does to outcomes"
+    yield "## Feedback: what acting on answers does to outcomes"
     word = "Acting surely moves outcomes" if feedback.is_found else "No effect is sure; one within the intervals may be"
     yield (
         f"{word}. Outcome: {escape(feedback.outcome)}. Of {feedback.rows} rows, {feedback.held_rows} were held out at "
@@ -86,7 +86,7 @@ def render_feedback(feedback: Feedback | None) -> Iterator[str]:
 
 def _draw_ties(ties: Ties) -> Iterator[str]:
     if ties.clusters:
-        yield "### Tied features"
+        yield "## Tied features"
         yield draw_table(("features", "strongest tie", "strength", "measure"), (
             (", ".join(one.features), " and ".join(one.strongest), f"{one.strength:.3f}", one.measure)
             for one in ties.clusters))  # fmt: skip

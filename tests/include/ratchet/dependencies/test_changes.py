@@ -39,6 +39,7 @@ def stream(seed: int, days: int = DAYS, rows: int = ROWS) -> dict[str, np.ndarra
         "code": np.array([f"A{number}" for number in random.integers(1000, 9999, size)], dtype=object),
         "grade": random.integers(1, 6, size).astype(float),
         "is_new": random.random(size) < 0.3 + 0.05 * mood.clip(-3, 3),
+        "length": random.lognormal(5, 0.3, size),
     }
 
 
@@ -100,6 +101,16 @@ def test_rename_is_one_change_with_both_names():
     (change,) = find(data)
     assert (change.kind, change.column, change.day) == ("renamed", "amount", NAME)
     assert "price vanished" in change.detail
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(0.001, "10 to the power of -3"), (60, "minutes and seconds"), (1.609, "miles and kilo")]
+)
+def test_factor_is_named_after_what_it_may_come_from(factor, words):
+    data = stream(6)
+    data["length"] = np.where(data["day"] >= DAY, data["length"] * factor, data["length"])
+    (change,) = [one for one in find(data) if one.column == "length"]
+    assert words in change.detail
 
 
 def test_clock_that_is_moved_shows_in_times():

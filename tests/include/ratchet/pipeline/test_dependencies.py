@@ -132,7 +132,7 @@ def test_planted_change_is_found_and_its_gate_refuses_until_it_is_accepted(works
     assert result.verdict.outcome == "reject"
     (change,) = read_report(result.version, workspace.settings).changes
     assert (change.kind, change.is_read) == ("scaled", True)
-    assert "times 100" in change.detail
+    assert "10 to the power of 2" in change.detail
     path.write_text(
         path.read_text().replace("no_semantic_change: true", f"no_semantic_change: true, accepted: ['{name}']")
     )

@@ -11,6 +11,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.ratchet.dependencies.changes import Change
+from include.ratchet.dependencies.feedback import Band, Feedback
+from include.ratchet.dependencies.necessity import Necessity, Need
+from include.ratchet.dependencies.reliability import Reliability, Share
+from include.ratchet.dependencies.report import DependencyReport
+from include.ratchet.dependencies.ties import Cluster, Ties
+from include.ratchet.dependencies.usage import Unused
 from include.ratchet.evaluation.gates import judge
 from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.evaluation.parity import measure_parity
@@ -51,10 +58,28 @@ class Tags(HTMLParser):
         self.attributes |= {name for name, _ in attrs}
 
 
-def card(tmp_path, labels=None, **changes):
+def card(tmp_path, labels=None, dependencies=None, **changes):
     one = spec(tmp_path)
     verdict = judge(one, GOOD, PLAIN)
-    return render_markdown(one, LINEAGE, replace(GOOD, **changes), verdict, {"rows": 3000}, ["plots/a.png"], labels)
+    return render_markdown(one, LINEAGE, replace(GOOD, **changes), verdict, {"rows": 3000}, ["plots/a.png"],
+                           labels=labels, dependencies=dependencies)  # fmt: skip
+
+
+def dependencies_of(name):
+    interval, days = Interval(0.1, 0.0, 0.2), Share(3, 30, Interval(0.1, 0.03, 0.26), ("2020-02-03",))
+    need = Need((name,), interval, True, (f"orders.{name}",), (f"{name}: 3 EUR",), 8.0, 0.0)
+    band = Band(0.1, 0.4, 100, 20, 0.3, 0.2, 0.4, Interval(-0.2, -0.3, -0.1))
+    return DependencyReport(
+        start=datetime(2020, 1, 1, tzinfo=UTC), as_of=datetime(2020, 3, 1, tzinfo=UTC),
+        sources=(Reliability("orders", 30, days, days, days, Share(0, 0, Interval(0.0, 0.0, 1.0)), 0.01),),
+        changes=(Change("orders", name, "2020-02-03", "scaled", 1.0, 100.0, f"{name} times 100", True),),
+        schema=(f"{name} is new",), ties=Ties((Cluster((name, "x"), (name, "x"), 0.99, "Spearman"),), ((name, "y"),),
+                                              (name,), 900),
+        unused=Unused((f"orders.{name}",), ("spare",), ((name, 3),)),
+        necessity=Necessity("roc_auc", 0.8, 0.002, 900, 300, (need, replace(need, lost=None, note=name)), 2, interval),
+        feedback=Feedback(name, 900, 90, interval, band.effect, interval, "roc_auc", interval, interval, interval,
+                          (band,)),
+    )  # fmt: skip
 
 
 def facts_of(name):
@@ -83,7 +108,7 @@ def test_card_tells_data_metrics_gates_slices_limits_and_lineage(tmp_path):
 ]))  # fmt: skip
 def test_hostile_names_stay_text(tmp_path_factory, name):
     hostile = (SliceResult(name, 900, Interval(0.7, 0.6, 0.8), None),)
-    page = render_html(card(tmp_path_factory.mktemp("m"), facts_of(name), slices=hostile), name)
+    page = render_html(card(tmp_path_factory.mktemp("m"), facts_of(name), dependencies_of(name), slices=hostile), name)
     tags = Tags()
     tags.feed(page)
     assert tags.found <= SAFE
@@ -135,6 +160,17 @@ def test_card_of_a_first_version_says_that_there_is_no_before(tmp_path):
     groups, label = np.array(["a", "b"] * 500), np.array([0, 1, 1, 0] * 250)
     one = spec(tmp_path)
     report = replace(GOOD, parity=(measure_parity(one, "shop", groups, label, np.linspace(0, 1, 1000)),))
-    assert "there is no champion to compare it with" in render_markdown(
-        one, LINEAGE, report, judge(one, report, PLAIN), {}
-    )
+    assert "there is no champion" in render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), {})
+
+
+def test_card_tells_of_dependencies(tmp_path):
+    text = card(tmp_path, dependencies=dependencies_of("price"))
+    assert "| orders | 30 | 3 of 30 (3.0% to 26.0%) |" in text
+    assert "| 2020-02-03 | orders.price | scaled | price times 100 | yes |" in text
+    assert "Acting surely moves outcomes." in text
+    assert "not known" in text
+    assert "Landed and read by nobody: orders.price." in text
+    assert "price (until version 3)" in text
+    assert "2 more important groups were not tried." in text
+    assert "Data dependencies" not in card(tmp_path)
+    assert DependencyReport.from_dict(dependencies_of("price").to_dict()) == dependencies_of("price")

@@ -15,8 +15,9 @@ from sqlalchemy import event
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, rollouts
 from include.ratchet.registry.ledger import Entry
-from include.ratchet.rollout.routes import Choice, Route, bucket_of, read_routes
+from include.ratchet.rollout.routes import Choice, Route, bucket_of, is_held, read_routes
 from include.ratchet.spec import ModelKey
+from include.ratchet.spec.dependencies import HoldoutSpec
 
 NOW = datetime(2020, 3, 1, tzinfo=UTC)
 KEYS = [f'["flight-{number}"]' for number in range(20_000)]
@@ -113,3 +114,38 @@ def test_routes_of_all_models_are_one_query(settings):
         ModelKey("people"): Route("defer", 1, share=0.05),
         ended: Route("direct", 3),
     }
+
+
+HOLDOUT = HoldoutSpec(share=0.1)
+
+
+@pytest.mark.parametrize(
+    ("route", "held", "other"),
+    [
+        (Route("direct", 1), Choice(1, "holdout"), Choice(1, "champion")),
+        (Route("shadow", 1, 2), Choice(1, "holdout", 2), Choice(1, "champion", 2)),
+        (Route("canary", 1, 2, 1.0, is_shadowed=True), Choice(1, "holdout", 2), Choice(2, "challenger", 1)),
+        (Route("blue_green", 1, 2, 0.0, is_shadowed=True), Choice(1, "holdout", 2), Choice(1, "champion", 2)),
+        (Route("ab", 1, 2, 1.0), Choice(1, "holdout"), Choice(2, "challenger")),
+        (Route("defer", 1, share=0.0), Choice(1, "defer"), Choice(1, "defer")),
+        (Route("defer", 1, share=1.0), Choice(1, "holdout"), Choice(1, "champion")),
+    ],
+)
+def test_held_out_keys_are_the_champions_in_every_mode(route, held, other):
+    keys = KEYS[:2000]
+    drawn = {key for key in keys if is_held(HOLDOUT, key)}
+    assert {route.choose(key, HOLDOUT) for key in drawn} == {held}
+    assert {route.choose(key, HOLDOUT) for key in keys if key not in drawn} == {other}
+    assert {route.choose(key) for key in keys} == {other}
+
+
+def test_hold_out_is_a_share_of_the_keys_grows_with_it_and_is_independent_of_hand_overs():
+    drawn = np.array([is_held(HOLDOUT, key) for key in KEYS])
+    # Five standard deviations of a binomial share.
+    assert abs(drawn.mean() - 0.1) < 5 * np.sqrt(0.09 / len(KEYS))
+    more = np.array([is_held(HoldoutSpec(share=0.3), key) for key in KEYS])
+    assert more[drawn].all()
+    challenged = np.array([bucket_of("order_returns:2", key) < 0.5 for key in KEYS])
+    assert abs(np.corrcoef(drawn, challenged)[0, 1]) < 0.03
+    other = np.array([is_held(HoldoutSpec(share=0.1, salt="again"), key) for key in KEYS])
+    assert abs(np.corrcoef(drawn, other)[0, 1]) < 0.03

@@ -95,7 +95,7 @@ class World:
             key = json.dumps([f"order-{self.sent}"])
             truth, name = self.sent % 3 == 0, f"order-{self.sent}"
             generator = np.random.default_rng([self.sent, 7])
-            choice = route.choose(key)
+            choice = route.choose(key, self.model.spec.serving.holdout)
             rows.append(self._record(key, at, truth, choice.version, choice.route, route.mode, generator))
             if choice.shadow is not None:
                 rows.append(self._record(key, at, truth, choice.shadow, "shadow", route.mode, generator))
