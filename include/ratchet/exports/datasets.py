@@ -147,7 +147,9 @@ def _assertion(checked: Mapping[str, Any]) -> data_quality_assertions_dataset.As
     )  # fmt: skip
 
 
-def _column_lineage(model: Model, root: str, columns: Sequence[str]) -> column_lineage_dataset.ColumnLineageDatasetFacet:
+def _column_lineage(
+    model: Model, root: str, columns: Sequence[str]
+) -> column_lineage_dataset.ColumnLineageDatasetFacet:
     """Of every feature its columns; of keys, times and label the same columns of the model's own table."""
     traced = trace_features(define(model))
 
