@@ -165,7 +165,9 @@ def render_definitions(
     kinds = {_TYPES[str(definition.features[name])] for view in views for name in view.features}
     lines = [f'"""Features of {model.name}, as `./ratchet export feast {model.name}` wrote them.', ""]
     if left_out:
-        lines += ["Not here, as Feast cannot express them:", "", *(f"- {k}: {v}" for k, v in left_out.items()), ""]
+        reasons = {why: [name for name in left_out if left_out[name] == why] for why in left_out.values()}
+        lines += ["Not here, as Feast cannot express them:", ""]
+        lines += [f"- {', '.join(names)}: {why}" for why, names in reasons.items()]
     lines.append('"""')
     if views:
         lines += ["", "from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType"]

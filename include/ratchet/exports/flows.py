@@ -62,7 +62,7 @@ class Step:
     @property
     def model(self) -> Model:
         """Whose step it is."""
-        return self.workspace.model(self.given["model"] if "model" in self.given else self.request.key.model)
+        return self.workspace.model(self.given.get("model") or self.request.key.model)
 
     @property
     def request(self) -> TrainingRequest:
