@@ -32,6 +32,7 @@ RatchetError
 │   ├── NotDeployedError             a model has no champion, or no online features
 │   ├── WarmUpError                  a version does not predict what it did when it was registered
 │   └── OverloadError                more waits than the service will hold; try again later
+├── ExportError(OSError)             what other tools should read cannot be written there
 ├── OutOfMemoryError(MemoryError)    a fit took more memory than its container may
 ├── ContainerError(OSError)          a container could not be started, or was killed; worth another try
 └── StackError(RuntimeError)         the local stack could not be started or reached
@@ -169,6 +170,10 @@ class WarmUpError(ServingError):
 
 class OverloadError(ServingError):
     """More predictions wait than the service will hold."""
+
+
+class ExportError(RatchetError, OSError):
+    """What other tools should read cannot be written there."""
 
 
 class OutOfMemoryError(RatchetError, MemoryError):

@@ -143,7 +143,7 @@ def test_a_training_outlives_the_death_of_parts(compose, as_of, victims):
     compose.run_dag(f"ingest_{MODEL}", {"first": day, "last": day})
     before = {kind: int(compose.psql("ratchet", LEDGER.format(kind))) for kind in ("verdict", "promotion")}
     run_id = kill_during(compose, as_of, victims)
-    assert compose.finish(TRAIN, run_id) == "success"
+    assert compose.finish(TRAIN, run_id) == "success", compose.log_of_failed(TRAIN, run_id)
     after = {kind: int(compose.psql("ratchet", LEDGER.format(kind))) for kind in before}
     assert after["verdict"] == before["verdict"] + 1
     assert after["promotion"] <= before["promotion"] + 1

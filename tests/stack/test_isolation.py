@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -12,8 +13,12 @@ from include.ratchet.errors import ContainerError, OutOfMemoryError, SearchError
 from include.ratchet.orchestration.containers import LABEL, _run
 from include.ratchet.pipeline import judge, train
 from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.settings import PROJECT
+from include.ratchet.spec.scaffold import make_model
 from include.ratchet.spec.training import ResourcesSpec
+from include.ratchet.stack.client import FINISHED, AirflowClient
 from include.ratchet.stack.contained import pack, unpack
+from include.ratchet.stack.control import start_stack, stop_stack
 from tests.include.ratchet.stack.test_contained import AS_OF, KEY, workspace  # noqa: F401 - a fixture
 from tests.stack.engine import docker
 
@@ -88,3 +93,46 @@ def test_what_a_dead_worker_left_is_removed(workspace, request_of, images):  # n
     asked = request_of("left")
     docker("run", "--detach", "--label", f"{LABEL}=left", images["RATCHET_IMAGE"], "sleep", "600")
     assert unpack(workspace, asked, _run("plan_trials", "left", SMALL, pack(workspace, asked))) == [0]
+
+
+@pytest.fixture
+def airflow(tmp_path, images):
+    """A running Airflow with a model whose searches and fits are to run in containers."""
+    folder = make_model(tmp_path / "models", KEY.model)
+    spec = (folder / "model.yaml").read_text()
+    isolated = "training:\n  isolation: docker\n  resources: {memory: 1GB}\n  search: {trials: 2}\n"
+    (folder / "model.yaml").write_text(spec.replace("training:\n", isolated))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "RATCHET", "MLFLOW"))}
+    environ = {
+        **kept, "RATCHET_HOME": str(tmp_path / "home"), "RATCHET_MODELS_DIR": str(tmp_path / "models"),
+        "RATCHET_TRAINING_IMAGE": images["RATCHET_IMAGE"], "PYTHONPATH": str(PROJECT),
+    }  # fmt: skip
+    layout = start_stack(tmp_path / "home", environ, {}, print)
+    try:
+        with AirflowClient.of(layout) as client:
+            yield client, layout
+    finally:
+        stop_stack(tmp_path / "home")
+
+
+def test_training_of_a_running_airflow_runs_in_containers(airflow):
+    """Its search and its fit are seen by the engine, and what they print is in the tasks' logs."""
+    client, layout = airflow
+    train_id, since = f"train_{KEY.model}", time.time()
+    for dag, conf in ((f"ingest_{KEY.model}", {"first": "2025-12-25", "last": "2026-02-28"}),
+                      (train_id, {"as_of": "2026-03-01"})):  # fmt: skip
+        client.wait_for_dag(dag, timeout_s=120)
+        run_id = client.trigger(dag, conf)
+        deadline = time.monotonic() + 420
+        while (state := client.run(dag, run_id)["state"]) not in FINISHED:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        tasks = {one["task_id"]: one["state"] for one in client.tasks(dag, run_id)}
+        assert state == "success", tasks
+    started = docker("events", "--since", f"{since:.0f}", "--until", f"{time.time():.0f}", "--filter", "event=start",
+                     "--format", f'{{{{index .Actor.Attributes "{LABEL}"}}}}').split()  # fmt: skip
+    steps = {owner.split("/")[2] for owner in started if owner.startswith(train_id)}
+    assert steps == {"search.plan_trials", "search.run_trials", "judge.fit"}
+    logs = "".join(log.read_text() for log in (layout.home / "airflow/logs" / f"dag_id={train_id}").rglob("*.log"))
+    assert "include.ratchet.orchestration.containers" in logs
+    assert docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").strip() == ""

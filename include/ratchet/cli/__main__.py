@@ -12,6 +12,7 @@ from include.ratchet.cli import (
     demo,
     dependencies,
     explain,
+    export,
     fairness,
     labels,
     models,
@@ -46,6 +47,7 @@ for command in (
 app.command("test")(project.run_checks)
 app.add_typer(serving.keys, name="key")
 app.add_typer(labels.labels, name="labels")
+app.add_typer(export.exports, name="export")
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def explain(
         else:
             _show_history(leanings, chosen.key)
         return
-    found = _find_version(workspace, chosen.key, version)
+    found = find_version(workspace, chosen.key, version)
     overview = read_overview(chosen.model, found, workspace.settings)
     if as_json:
         emit({"version": found.number, **overview.to_dict()})
@@ -60,7 +60,7 @@ def explain(
         _show(found, overview)
 
 
-def _find_version(workspace: Workspace, key: ModelKey, number: int | None) -> Version:
+def find_version(workspace: Workspace, key: ModelKey, number: int | None) -> Version:
     """The version that was named, or the champion."""
     from include.ratchet.registry.ledger import CHAMPION, read_aliases
     from include.ratchet.registry.versions import get_version
@@ -103,7 +103,8 @@ def _show_history(leanings: Sequence[Leaning], key: ModelKey) -> None:
     table = Table("version", "as of", "verdict", *heads, title=f"{key}: share of each column", title_justify="left")
     for one in leanings:
         shares = {weight.column: f"{weight.share.value:.1%}" for weight in one.overview.weights} if one.overview else {}
-        cells = (str(one.version), f"{one.as_of:%Y-%m-%d}", one.outcome, *(shares.get(name, "") for name in columns))
+        as_of = f"{one.as_of:%Y-%m-%d}" if one.as_of else ""
+        cells = (str(one.version), as_of, one.outcome, *(shares.get(name, "") for name in columns))
         table.add_row(*map(plain, cells))
     console.print(table)
     for one in leanings:

@@ -46,8 +46,11 @@ def fairness(
     promotions = read_promotions(workspace.settings, chosen.key)
     history = read_fairness(workspace.settings, chosen.model, chosen.key, workspace.clock(), days=days, last=last,
                             kind="scores" if batch else "requests")  # fmt: skip
+    plans, of = history.what_if, f"rows that were answered in the last {last} days"
+    if not plans and promotions:
+        plans, of = promotions[-1].thresholds, f"the test rows of version {promotions[-1].version}"
     if as_json:
-        told = history.to_dict()
+        told = {**history.to_dict(), "what_if": {"of": of, "plans": [one.to_dict() for one in plans]}}
         if not what_if:
             del told["what_if"]
         emit({"promotions": [{"version": one.version, "at": one.at, "parity": [each.to_dict() for each in one.parity]}
@@ -55,9 +58,9 @@ def fairness(
         return
     _show_promotions(promotions)
     _show_history(history)
-    for plans in history.what_if if what_if else ():
-        _show_plans(plans)
-    if what_if and not history.what_if:
+    for one in plans if what_if else ():
+        _show_plans(one, of)
+    if what_if and not plans:
         say("no thresholds to compare: it takes a binary task and two groups with enough labelled rows of both classes")
 
 
@@ -132,11 +135,12 @@ def _show_slices(history: FairnessHistory) -> None:
         console.print(table)
 
 
-def _show_plans(plans: WhatIf) -> None:
+def _show_plans(plans: WhatIf, of: str) -> None:
     from include.ratchet.registry.trust import GAPS, LAWFUL, costs_in_words, rules_in_words, words_of
 
     table = Table("thresholds", "each group's", "cost of 1,000 rows", "change", *map(words_of, GAPS),
-                  title=f"what other thresholds over {plans.column} would have cost", title_justify="left")  # fmt: skip
+                  title=f"what other thresholds over {plans.column} would cost, on {of}",
+                  title_justify="left")  # fmt: skip
     for plan in plans.plans:
         gaps = (f"{plan.gaps[name]:.3f}" for name in GAPS)
         change = f"{plan.change.value:+.1f} ({plan.change.low:+.1f} to {plan.change.high:+.1f})"

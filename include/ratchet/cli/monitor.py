@@ -157,11 +157,12 @@ def draw_looks(looks: Sequence[Look], first: Literal["partition", "key"] = "part
     """Looks as a table, in their order; of one key by partition, or of one partition by key."""
     from include.ratchet.monitoring.words import facts_of
 
-    table = Table(first, "champion", "rows", "labels", "metric", "estimated", "signals")
-    for look in looks:
-        facts = facts_of(look)
+    every = [facts_of(look) for look in looks]
+    told = ["champion", "rows", "labels", "metric", "estimated"]
+    told += ["worth"] if any("worth" in one for one in every) else []
+    table = Table(first, *told, "signals")
+    for look, facts in zip(looks, every, strict=True):
         signals = "\n".join(f"{one.kind}: {one.words}" for one in look.fired)
-        told = ("champion", "rows", "labels", "metric", "estimated")
         name = look.partition if first == "partition" else look.key.segment
         table.add_row(plain(name), *(plain(facts.get(name, "")) for name in told), plain(signals))
     return table

@@ -21,6 +21,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "ruff format": (str(_BIN / "ruff"), "format", "--check", "."),
     "mypy": (str(_BIN / "mypy"), "include", "plugins"),
     "import-linter": (str(_BIN / "lint-imports"),),
+    "packages": (sys.executable, "-m", "include.ratchet.cli.packages"),
     "pytest": (sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not system and not stack"),
     "system": (sys.executable, "-m", "pytest", "-m", "system", "tests/system"),
     "stack": (sys.executable, "-m", "pytest", "-m", "stack", "tests/stack"),

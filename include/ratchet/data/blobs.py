@@ -38,7 +38,7 @@ class Blobs(Protocol):
         ...
 
     def names(self, folder: str) -> list[str]:
-        """What lies directly in a folder, files and folders alike, sorted."""
+        """What lies directly in a folder ("" is the root), files and folders alike, sorted."""
         ...
 
     def address(self, path: str) -> str:
@@ -77,7 +77,8 @@ class MemoryBlobs:
 
     def names(self, folder: str) -> list[str]:
         """The next part of every path in the folder."""
-        inner = (path.removeprefix(f"{folder}/") for path in self._files if path.startswith(f"{folder}/"))
+        prefix = f"{folder}/" if folder else ""
+        inner = (path.removeprefix(prefix) for path in self._files if path.startswith(prefix))
         return sorted({path.partition("/")[0] for path in inner})
 
     def address(self, path: str) -> str:
@@ -194,7 +195,7 @@ class BucketBlobs:
 
     def names(self, folder: str) -> list[str]:
         """The next part of every key below a prefix."""
-        prefix = f"{self._key(folder)}/"
+        prefix = self._key(f"{folder}/" if folder else "")
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=prefix, Delimiter="/"
         )

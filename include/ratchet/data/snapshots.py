@@ -64,11 +64,7 @@ class Snapshot:
         Raises:
             NotReproducibleError: what is stored is not what was stored.
         """
-        content = _blobs_at(self.location, self.storage_options).get(_DATA)
-        if content is None:
-            message = f"snapshot {self.id}: {self.location}/{_DATA} is gone; build the snapshot again"
-            raise NotReproducibleError(message)
-        table = pq.read_table(io.BytesIO(content))
+        table = pq.read_table(io.BytesIO(self.read_bytes()))
         found = hash_content(table) if verify else self.content_hash
         if found != self.content_hash:
             message = (
@@ -77,6 +73,18 @@ class Snapshot:
             )
             raise NotReproducibleError(message)
         return table
+
+    def read_bytes(self) -> bytes:
+        """The rows as the Parquet file that holds them.
+
+        Raises:
+            NotReproducibleError: it is gone.
+        """
+        content = _blobs_at(self.location, self.storage_options).get(_DATA)
+        if content is None:
+            message = f"snapshot {self.id}: {self.location}/{_DATA} is gone; build the snapshot again"
+            raise NotReproducibleError(message)
+        return content
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it, without credentials."""

@@ -96,6 +96,9 @@ def erase_subject(
         ValueError: the subject is empty, is none of the column's type, or the reason names them.
     """
     settings, hunt = workspace.settings, Hunt(model, subject)
+    if not reason.strip():
+        message = "reason: found nothing; expected why, such as the number of their request"
+        raise ValueError(message)
     if subject in reason:
         message = "reason: it names the person; expected why, such as the number of their request. The ledger is kept"
         raise ValueError(message)
@@ -155,7 +158,7 @@ def _remove_quoting(
     blobs = open_blobs(workspace.settings)
     references = {f"monitoring/{one.key.slug}/references/{one.number}.npz" for one in touched}
     gone = []
-    for folder in blobs.names("."):
+    for folder in blobs.names(""):
         for path in walk(blobs, folder) if folder not in _TABLES else ():
             parts = path.split("/")
             is_own = len(parts) > 2 and parts[1].partition(".")[0] == model.name

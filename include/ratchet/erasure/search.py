@@ -53,7 +53,7 @@ class Words:
 
 def walk(blobs: Blobs, folder: str = "") -> Iterator[str]:
     """Every file below a folder of a store."""
-    for name in blobs.names(folder or "."):
+    for name in blobs.names(folder):
         path = f"{folder}/{name}" if folder else name
         if blobs.names(path):
             yield from walk(blobs, path)

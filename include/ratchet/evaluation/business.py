@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -142,10 +144,20 @@ def mean_value(values: Floats) -> Weighted:
     return measured
 
 
+@lru_cache(maxsize=1)
+def _open_engine() -> Any:
+    """One for the process: to open another for each of thousands of segments would cost more than what they compute."""
+    import duckdb
+
+    # DuckDB complains of what is still open when the interpreter has gone.
+    atexit.register(_open_engine.cache_clear)
+    return duckdb.connect(config={"enable_external_access": False, "threads": 1})
+
+
 def _compute(spec: ModelSpec, business: BusinessSpec, rows: pa.Table) -> Floats:
     import duckdb
 
-    with duckdb.connect(config={"enable_external_access": False, "threads": 1}) as connection:
+    with _open_engine().cursor() as connection:
         connection.register(_ROWS, rows)
         statement = f"SELECT CAST(({business.value}) AS DOUBLE) AS value FROM {_ROWS}"  # noqa: S608
         try:

@@ -114,7 +114,7 @@ def _compare_shares(column: str, groups: Texts, served: Texts | None) -> Finding
     shares = {name: float((groups == name).mean()) for name in _largest(groups)}
     if served is None or not len(served):
         told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-        return Finding(question, f"no row that was served lately tells; in training: {told}", "answered", "data")
+        return Finding(question, f"no row that was served lately tells; in training: {told}", "open", "data")
     asks = False
     for name, share in {**shares, **dict.fromkeys(_largest(served), 0.0)}.items():
         share = float((groups == name).mean())
@@ -128,7 +128,7 @@ def _compare_shares(column: str, groups: Texts, served: Texts | None) -> Finding
 def _compare_arrival(column: str, served: Texts | None, rows: Served | None) -> Finding:
     question = f"Do labels come as often for every group of {column}?"
     if served is None or rows is None or not len(served):
-        return Finding(question, "no row that was served lately tells", "answered", "data")
+        return Finding(question, "no row that was served lately tells", "open", "data")
     return _compare_rates(question, "labels have come of", served, rows.is_labelled.astype(np.float64))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from include.ratchet.explanations.agnostic import can_enumerate, enumerate_sets, sample_orders
+from include.ratchet.explanations.agnostic import EVALUATIONS, can_enumerate, enumerate_sets, sample_orders
 from include.ratchet.explanations.attribution import LINKS, TASK_SPACES, Attribution, Method, Space
 from include.ratchet.explanations.encoding import Encoding, NotSeparableError, read_encoding
 from include.ratchet.explanations.linear import LinearModel
@@ -54,6 +55,12 @@ class Explainer:
         """Whether the estimator was taken apart; asking predictions instead takes thousands of them a row."""
         return self._parts is not None
 
+    def measure_seconds(self) -> float:
+        """Roughly how long one row takes if the estimator is asked: by the predictions of the background."""
+        started = time.perf_counter()
+        self._predict(self._background)
+        return (time.perf_counter() - started) * EVALUATIONS / len(self._background)
+
     def explain(self, features: pd.DataFrame) -> Attribution:
         """Attribute the predictions of some rows to their columns.
 
@@ -68,7 +75,7 @@ class Explainer:
             method, space, attribute = self._parts
             base, found = attribute(features)
             residual = _residual(space, base, found, predicted)
-            if (residual <= _TOLERANCE * np.maximum(1, np.abs(predicted).max(axis=1))).all():
+            if _is_close(residual, predicted):
                 return Attribution(method, space, self._columns, self._outputs, base, found, residual)
             note = f"what was read out of the estimator misses its predictions by {residual.max():.3g}"
         return self._ask(features, predicted, note)
@@ -96,31 +103,40 @@ class Explainer:
     def _take_apart(self) -> tuple[Method, Space, _Parts]:
         """How to attribute from the estimator's structure, and in which space that adds up."""
         encoding = read_encoding(self._estimator, len(self._columns))
-        method, attribute = self._read(encoding)
-        base, found = attribute(self._background)
+        method, summed, attribute = self._read(encoding)
         predicted = self._predict(self._background)
         for space in TASK_SPACES[self._task]:
-            if found.shape[2] != predicted.shape[1]:
-                break
-            residual = _residual(space, base, found, predicted)
-            if (residual <= _TOLERANCE * np.maximum(1, np.abs(predicted).max(axis=1))).all():
+            if summed.shape == predicted.shape and _is_close(_miss(space, summed, predicted), predicted):
                 return method, space, attribute
         message = "what was read out of the estimator does not predict as it does"
         raise NotSeparableError(message)
 
-    def _read(self, encoding: Encoding) -> tuple[Method, _Parts]:
-        background, columns = encoding.encode(self._background), len(self._columns)
+    def _read(self, encoding: Encoding) -> tuple[Method, Floats, _Parts]:
+        """The method, what the background rows sum to by it, and what attributes."""
+        background, sources, columns = encoding.encode(self._background), encoding.sources, len(self._columns)
         if hasattr(encoding.last, "coef_"):
             linear = LinearModel.read(encoding.last)
-            sources = encoding.sources
-            return "linear", lambda rows: linear.attribute(encoding.encode(rows), background, sources, columns)
-        trees = TreeExplainer(read_trees(encoding.last), background, encoding.sources, columns)
+            return (
+                "linear",
+                linear.predict(background),
+                lambda rows: linear.attribute(encoding.encode(rows), background, sources, columns),
+            )
+        trees = TreeExplainer(read_trees(encoding.last), background, sources, columns)
         # Of a binary forest the second column is the positive class.
         chosen = slice(1, None) if self._task == "binary" and len(trees.base) == 2 else slice(None)
-        return "trees", lambda rows: (trees.base[chosen], trees.attribute(encoding.encode(rows))[:, :, chosen])
+        return "trees", trees.predict(background)[:, chosen], lambda rows: (
+            trees.base[chosen], trees.attribute(encoding.encode(rows))[:, :, chosen]
+        )  # fmt: skip
 
 
 def _residual(space: Space, base: Floats, contributions: Floats, predicted: Floats) -> Floats:
     """(n_rows,) by how much base and contributions miss the predictions, in what is predicted."""
-    summed = LINKS[space](base + contributions.sum(axis=1))
-    return np.asarray(np.abs(summed - predicted).max(axis=1, initial=0.0))
+    return _miss(space, base + contributions.sum(axis=1), predicted)
+
+
+def _miss(space: Space, summed: Floats, predicted: Floats) -> Floats:
+    return np.asarray(np.abs(LINKS[space](summed) - predicted).max(axis=1, initial=0.0))
+
+
+def _is_close(residual: Floats, predicted: Floats) -> bool:
+    return bool((residual <= _TOLERANCE * np.maximum(1, np.abs(predicted).max(axis=1))).all())

@@ -37,6 +37,10 @@ class LinearModel:
         intercept = np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64).ravel(), len(weights))
         return cls(weights, intercept)
 
+    def predict(self, rows: Floats) -> Floats:
+        """What encoded rows sum to, (n_rows, n_outputs)."""
+        return np.asarray(self.intercept + rows @ self.weights.T)
+
     def attribute(self, rows: Floats, background: Floats, sources: Sources, columns: int) -> tuple[Floats, Floats]:
         """The base (n_outputs,) and contributions (n_rows, n_columns, n_outputs) of encoded rows."""
         means = background.mean(axis=0)

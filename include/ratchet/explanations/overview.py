@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 OVERVIEW = "explanation.json"
 BACKGROUND_ROWS = 100
 """Training rows that a version is explained against, kept with it."""
-_ROWS, _ASKED_ROWS = 200, 25
-"""Rows that an overview is of: of an estimator that was taken apart, and of one that is asked."""
+_ROWS, _ASKED_ROWS, _FEWEST = 200, 25, 5
+"""Rows that an overview is of: of an estimator that was taken apart; of one that is asked; and of a slow one."""
+_SECONDS = 60.0
+"""That asking may take, as far as that is possible with the fewest rows."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,14 @@ def survey(
         background: how many rows the explainer has.
         lost: permutation importance by column.
     """
-    rows = sample_evenly(features, _ROWS if explainer.is_structural else _ASKED_ROWS)
+    rows = sample_evenly(features, _ROWS if explainer.is_structural else _count_asked(explainer))
     found = explainer.explain(rows)
     weights = sorted(_weigh(spec, found, lost or {}), key=lambda one: (-one.size.value, one.column))
     return Overview(found.method, found.space, len(rows), background, tuple(weights), found.note)
+
+
+def _count_asked(explainer: Explainer) -> int:
+    return min(_ASKED_ROWS, max(_FEWEST, int(_SECONDS / max(explainer.measure_seconds(), 1e-9))))
 
 
 def _weigh(spec: ModelSpec, found: Attribution, lost: Mapping[str, float]) -> Sequence[ColumnWeight]:

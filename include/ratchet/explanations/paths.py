@@ -20,6 +20,8 @@ from include.ratchet.explanations.encoding import NotSeparableError, Sources
 from include.ratchet.explanations.trees import Ensemble, Tree
 from include.ratchet.training.metrics import Floats
 
+LEAVES = 200_000
+"""Of an ensemble that is taken apart; with more, a row takes a second, and the background hundreds of megabytes."""
 _PLAYERS = 63
 """Columns that the way to one leaf may ask for: a bit of a number for each."""
 _Bits = npt.NDArray[np.uint64]
@@ -61,25 +63,40 @@ class TreeExplainer:
         columns: how many there are.
 
     Raises:
-        NotSeparableError: the way to a leaf asks for too many columns.
+        NotSeparableError: there are too many leaves, or the way to one asks for too many columns.
     """
 
     def __init__(self, ensemble: Ensemble, background: Floats, sources: Sources, columns: int) -> None:
+        leaves_in_all = sum(int((tree.left < 0).sum()) for tree in ensemble.trees)
+        if leaves_in_all > LEAVES:
+            message = f"its trees have {leaves_in_all} leaves; at most {LEAVES} are taken apart"
+            raise NotSeparableError(message)
         self._ensemble, self._columns = ensemble, columns
         order = ensemble.order or range(len(sources))
         players = np.array([sources[place] for place in order], dtype=np.int64)
         rows = ensemble.prepare(background)
-        self.base = ensemble.offset.copy()
+        self._constant = ensemble.offset.copy()
         self._parts: list[tuple[Tree, _Leaves, _Bits, npt.NDArray[np.uint8]]] = []
         for tree in ensemble.trees:
             if tree.left[0] < 0:
-                self.base = self.base + tree.values[0]
+                self._constant = self._constant + tree.values[0]
                 continue
             leaves = _read_leaves(tree, players)
             broken = leaves.violations(tree.goes_left(rows))
-            self.base = self.base + leaves.values[np.nonzero(broken == 0)[1]].sum(axis=0) / len(rows)
             self._parts.append((tree, leaves, broken, np.bitwise_count(broken)))
+        self.base: Floats = self._constant + sum(
+            one.values[np.nonzero(broken == 0)[1]].sum(axis=0) / len(rows) for _, one, broken, _ in self._parts
+        )
         self._gain, self._loss = _weights(max((one.players.shape[1] for _, one, _, _ in self._parts), default=1))
+
+    def predict(self, rows: Floats) -> Floats:
+        """What encoded rows sum to, (n_rows, n_outputs)."""
+        prepared = self._ensemble.prepare(rows)
+        found = np.tile(self._constant, (len(rows), 1))
+        for tree, leaves, _, _ in self._parts:
+            reached = np.argmin(leaves.violations(tree.goes_left(prepared)), axis=1)  # the one that nothing violates
+            found += leaves.values[reached]
+        return found
 
     def attribute(self, rows: Floats) -> Floats:
         """Contributions of columns to encoded rows, (n_rows, n_columns, n_outputs)."""

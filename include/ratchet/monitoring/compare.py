@@ -12,7 +12,7 @@ from include.ratchet.monitoring.columns import Window, find_drift, find_faults, 
 from include.ratchet.monitoring.performance import LONGER, find_worth
 from include.ratchet.monitoring.profile import Counted, ProfileTable
 from include.ratchet.monitoring.reference import Reference, read_reference
-from include.ratchet.monitoring.service import USUAL, find_service
+from include.ratchet.monitoring.service import USUAL, find_age, find_service
 from include.ratchet.monitoring.signals import Look, strongest
 from include.ratchet.monitoring.store import read_histories
 from include.ratchet.monitoring.usual import Usual, learn_usual
@@ -73,7 +73,7 @@ def find_signals(
             spec, reference.numbers, seasons_of(spec, tests, is_seasonal=is_seasonal), same,
             seasons_of(spec, partitions, is_seasonal=is_seasonal),
         )  # fmt: skip
-        signals += worth
+        signals += [*worth, *find_age(spec, tests[-1].end, newest)]
         numbers = {**newest.numbers, **told, "drift": drawn}
     else:
         numbers = dict(newest.numbers)

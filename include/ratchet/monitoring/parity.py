@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ratchet.data.records import FEATURE, Kind, RecordTable
+from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.evaluation.parity import Parity, Texts, compare_stretches, group_texts, measure_parity
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.thresholds import WhatIf, plan_thresholds
@@ -92,11 +93,15 @@ class FairnessHistory:
 
 @dataclass(frozen=True)
 class PromotionParity:
-    """What a promotion changed: the champion before and the version promoted, on the same test rows."""
+    """What a promotion changed: the champion before and the version promoted, on the same test rows.
+
+    With what other thresholds would cost the version there.
+    """
 
     version: int
     at: datetime
     parity: tuple[Parity, ...]
+    thresholds: tuple[WhatIf, ...]
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,13 @@ def read_promotions(settings: Settings, key: ModelKey, count: int = 10) -> tuple
     rows = [row for row in ledger.history(key, settings) if row.kind == "promotion" and row.version is not None]
     found = []
     for row in sorted(rows, key=lambda one: one.recorded_at)[-count:]:
-        version = get_version(key, row.version or 0, settings)
-        report = EvaluationReport.from_dict(json.loads(read_artifact(version, "report.json", settings)))
-        found.append(PromotionParity(version.number, row.recorded_at, report.parity))
+        number = row.version or 0
+        try:
+            content = json.loads(read_artifact(get_version(key, number, settings), "report.json", settings))
+        except VersionNotFoundError:  # the registry no longer has it; the others are told
+            continue
+        report = EvaluationReport.from_dict(content)
+        found.append(PromotionParity(number, row.recorded_at, report.parity, report.thresholds))
     return tuple(found)
 
 

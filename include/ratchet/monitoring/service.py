@@ -6,12 +6,13 @@ They are held against the spec's limits and against the partitions before, which
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from include.ratchet.monitoring.scrape import SHED, UP, shed_share
 from include.ratchet.monitoring.signals import Look, Signal
-from include.ratchet.spec import ModelSpec
+from include.ratchet.spec import ModelSpec, format_duration
 from include.ratchet.spec.monitoring import SignalKind
 
 USUAL = 28
@@ -45,12 +46,30 @@ def find_service(spec: ModelSpec, looks: Sequence[Look], expected_rows: float) -
         for kind, name, limit, words in limits if name in newest.numbers
     ]  # fmt: skip
     latency, p99 = spec.monitoring.max_latency_ms, newest.numbers.get("latency_p99_ms")
-    limit = latency or _TIMES * usual.get("latency_p99_ms", np.inf)
+    bound = spec.scope.constraints.latency_ms if spec.scope else None
+    limit = latency or bound or _TIMES * usual.get("latency_p99_ms", np.inf)
     if p99 is not None and np.isfinite(limit):
         words = f"the 99th percentile of latency is {p99:.0f} ms, {usual.get('latency_p99_ms', np.nan):.0f} ms before"
         signals.append(_signal("service", "latency_p99_ms", p99, limit, words))
     signals += _refusals(looks)
     return [*signals, *_volume(spec, newest, before, expected_rows), *_payload(spec, newest, usual)]
+
+
+def find_age(spec: ModelSpec, known_until: datetime, newest: Look) -> list[Signal]:
+    """Whether the champion knows less than the scope's freshness lets it.
+
+    Args:
+        spec: the limit, if there is one.
+        known_until: the end of the last day whose rows the champion was judged on.
+        newest: the look.
+    """
+    limit = spec.scope.constraints.freshness if spec.scope else None
+    if limit is None:
+        return []
+    age = newest.end - known_until
+    words = f"the champion knows nothing of the last {format_duration(age)}, at most {format_duration(limit)} allowed"
+    day = timedelta(days=1)
+    return [Signal("quality", "champion", "age in days", age / day, limit / day, None, 1, age > limit, words)]
 
 
 def _refusals(looks: Sequence[Look]) -> list[Signal]:

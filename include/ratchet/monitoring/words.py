@@ -100,6 +100,9 @@ def facts_of(look: Look) -> dict[str, Any]:
         found["metric"] = _interval(numbers, "metric")
     if "estimate_window" in numbers:
         found["estimated"] = _interval(numbers, "estimate")
+    worth = next((value for name, value in numbers.items() if name.startswith("business.")), None)
+    if worth is not None:
+        found["worth"] = f"{worth:.4g}"
     if look.rows:
         found["labels"] = f"{look.maturity:.0%}"
     return found

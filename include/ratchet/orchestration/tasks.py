@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import task
-
 from include.ratchet.orchestration.assets import champion_asset
+from include.ratchet.orchestration.lineage import decorate_step
 from include.ratchet.orchestration.links import VERSION_LINKS, attach
 from include.ratchet.orchestration.steps import APPROVE, DECLINE
 from include.ratchet.spec import ModelSpec
@@ -22,7 +21,7 @@ def step(function: Callable[..., Any], *, links: tuple[str, ...] = (), **options
         links: names of the buttons on the task's page, whose addresses the step leaves.
         options: of Airflow's task.
     """
-    decorated = task(multiple_outputs=False, doc_md=function.__doc__, **options)(function)
+    decorated = decorate_step(function, multiple_outputs=False, doc_md=function.__doc__, **options)
     return attach(decorated, links) if links else decorated
 
 

@@ -159,7 +159,8 @@ def _fairness(report: EvaluationReport) -> Iterable[str]:
         names = list(next(iter(one.groups.values()), {}))
         rows = ((group, *(f"{rates[name]:.4g}" for name in names)) for group, rates in one.groups.items())
         yield f"Equalised odds differ by {one.equalized_odds:.4f}, positive rates by {one.demographic_parity:.4f}."
-        yield draw_table(("group", *names), rows)
+        if not any(parity.column == one.column for parity in report.parity):  # whose table says more
+            yield draw_table(("group", *names), rows)
 
 
 def _limits(spec: ModelSpec, report: EvaluationReport) -> str:

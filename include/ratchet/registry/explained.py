@@ -69,35 +69,34 @@ class Leaning:
         version: number.
         as_of: what it knew.
         outcome: of its verdict.
-        overview: None if none was kept with it.
+        overview: None if none was kept with it, or if the registry no longer has it.
         shifts: from the version before that has one, the largest first.
     """
 
     version: int
-    as_of: datetime
+    as_of: datetime | None
     outcome: str
     overview: Overview | None
     shifts: tuple[Shift, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {**asdict(self), "as_of": self.as_of.isoformat()}
+        return {**asdict(self), "as_of": self.as_of.isoformat() if self.as_of else None}
 
 
 def read_leanings(model: Model, key: ModelKey, settings: Settings, count: int) -> tuple[Leaning, ...]:
     """The newest versions of a model key that were judged, in the order in which they were, with what moved."""
-    judged = [row for row in ledger.history(key, settings) if row.kind == "verdict" and row.version is not None]
-    numbers = sorted({row.version for row in judged if row.version is not None})[-count:]
+    judged = {row.version: row for row in ledger.history(key, settings) if row.kind == "verdict" and row.version}
     found: list[Leaning] = []
     before: Overview | None = None
-    for number in numbers:
-        version = get_version(key, number, settings)
+    for number in sorted(judged)[-count:]:
+        row = judged[number]
         try:
-            overview = read_overview(model, version, settings)
+            overview = read_overview(model, get_version(key, number, settings), settings)
         except VersionNotFoundError:
             overview = None
         shifts = find_shifts(before, overview) if before and overview else ()
-        found.append(Leaning(number, version.as_of, version.outcome, overview, tuple(shifts)))
+        found.append(Leaning(number, row.as_of, str(row.details.get("outcome", "")), overview, tuple(shifts)))
         before = overview or before
     return tuple(found)
 

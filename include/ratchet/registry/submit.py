@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.ratchet.data.snapshots import Snapshot, load_snapshot
 from include.ratchet.evaluation.report import EvaluationReport
 from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.registry.bundle import BUNDLE, BUNDLE_TAG, pack
+from include.ratchet.registry.datasets import SNAPSHOT_TAG, describe_inputs
 from include.ratchet.registry.formats import Format
 from include.ratchet.registry.lineage import Lineage
 from include.ratchet.registry.mlmodel import pack_model, render_environment, save_model
@@ -100,6 +102,7 @@ class Registrar:
         self._experiment = _open_experiment(self._client, model.name, settings)
         self._training = training_id.replace("'", "")
         self._known = known
+        self._snapshot: Snapshot | None = None
         self._versions: dict[str, Any] = {}
         self._runs: dict[str, RunInfo] = {}
         if is_retry:
@@ -118,6 +121,8 @@ class Registrar:
         run = self._runs.get(key.segment) or self._create_run(key, submission)
         run_id = str(run.run_id)
         _log_numbers(client, run_id, submission)
+        inputs = describe_inputs(self._load_snapshot(submission.lineage), key, submission.report.rows)
+        client.log_inputs(run_id, datasets=inputs)
         self._store(run, submission)
         if key.segment not in self._known:
             _create_model(client, self._model.spec, key)
@@ -143,6 +148,11 @@ class Registrar:
             for path, content in model.items():
                 (folder / "model" / path).write_bytes(content)
             get_artifact_repository(run.artifact_uri, self._settings.mlflow_url).log_artifacts(str(folder))
+
+    def _load_snapshot(self, lineage: Lineage) -> Snapshot:
+        if self._snapshot is None or self._snapshot.id != lineage.snapshot:
+            self._snapshot = load_snapshot(lineage.key.pool, lineage.snapshot, self._settings)
+        return self._snapshot
 
     def _create_run(self, key: ModelKey, submission: Submission) -> RunInfo:
         tags = {TRAINING_TAG: self._training, SEGMENT_TAG: key.segment}
@@ -207,14 +217,11 @@ def _log_numbers(client: MlflowClient, run_id: str, submission: Submission) -> N
 
 def _log_model(client: MlflowClient, run_id: str, model: Model, submission: Submission, settings: Settings) -> str:
     """Store the model and its files; returns where MLflow finds the model."""
-    from mlflow.data.http_dataset_source import HTTPDatasetSource
-    from mlflow.data.meta_dataset import MetaDataset
-    from mlflow.entities import DatasetInput, RunTag
+    from mlflow.entities import RunTag
 
     lineage = submission.lineage
-    dataset = MetaDataset(HTTPDatasetSource(f"{settings.store}/snapshots"), name=lineage.key.slug,
-                          digest=lineage.snapshot[:36])  # fmt: skip
-    client.log_inputs(run_id, datasets=[DatasetInput(dataset._to_mlflow_entity(), [])])
+    snapshot = load_snapshot(lineage.key.pool, lineage.snapshot, settings)
+    client.log_inputs(run_id, datasets=describe_inputs(snapshot, lineage.key, submission.report.rows))
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _version_tags(submission).items()])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -257,7 +264,7 @@ def _version_tags(submission: Submission) -> dict[str, str]:
         "ratchet.requests": json.dumps(list(submission.requests))[:5000],
         "ratchet.format": submission.form,
         "ratchet.as_of": lineage.as_of.isoformat(),
-        "ratchet.snapshot": lineage.snapshot,
+        SNAPSHOT_TAG: lineage.snapshot,
         SEGMENT_TAG: lineage.key.segment,
         "ratchet.git_commit": lineage.git_commit,
         "ratchet.git_dirty": str(lineage.is_dirty).lower(),

@@ -11,6 +11,8 @@ from include.ratchet.evaluation.thresholds import NOBODY, GroupRule, ThresholdPl
 from include.ratchet.explanations.overview import Overview
 from include.ratchet.registry.markdown import draw_table, escape
 
+_SHOWN = 20
+"""Columns that a card lists."""
 SPACES = {
     "log_odds": "log odds", "log_scores": "the classes' scores before softmax", "log_value": "the value's logarithm",
     "probability": "probability", "value": "the label's units",
@@ -37,8 +39,11 @@ def render_overview(overview: Overview | None) -> Iterator[str]:
     yield draw_table(("column", "mean size", "share", "interval", "lost"), (
         (one.column, f"{one.size.value:.4g}", f"{one.share.value:.1%}", f"{one.share.low:.1%} to {one.share.high:.1%}",
          "" if one.lost is None else f"{one.lost:+.4f}")
-        for one in overview.weights
+        for one in overview.weights[:_SHOWN]
     ))  # fmt: skip
+    if len(overview.weights) > _SHOWN:
+        rest = sum(one.share.value for one in overview.weights[_SHOWN:])
+        yield f"The other {len(overview.weights) - _SHOWN} columns have {rest:.1%} together."
 
 
 def render_bias(report: EvaluationReport, sources: Sequence[Finding] = ()) -> Iterator[str]:
@@ -58,10 +63,11 @@ def _draw_parity(parity: Parity) -> Iterator[str]:
     changes += [(one.group, str(one.rows), change) for one in parity.groups for change in one.rates]
     if not changes:
         return
-    is_compared = any(change.before for *_, change in changes)
-    against = "before (champion) and after (this version)" if is_compared else "of this version; there is no champion"
     yield f"## Fairness over {escape(parity.column)}: before and after"
-    yield f"Rates on the test rows {against}, with intervals; those of a change are paired."
+    if any(change.before for *_, change in changes):
+        yield "Rates of champion and of this version on the test rows, with intervals; those of a change are paired."
+    else:
+        yield "Rates of this version on the test rows, with intervals; there is no champion to compare it with."
     yield draw_table(("group", "rows", "rate", "before", "after", "change"), (
         (group, rows, words_of(change.rate), str(change.before or ""), str(change.after), str(change.change or ""))
         for group, rows, change in changes

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 MOST_ROWS = 100
 """Rows of one request that are explained."""
+_ASKED_ROWS = 10
+"""Of a version that cannot be taken apart, which takes thousands of predictions a row."""
 _WAITING_ROWS = 400
 _KEPT = 8
 """Versions whose explainers are kept, the most recently used."""
@@ -93,14 +95,17 @@ class Explaining:
         self, spec: ModelSpec, key: ModelKey, fitted: Fitted, features: pa.Table, count: Count
     ) -> Sequence[dict[str, Any]]:
         try:
-            attribution = self._open(spec, key, fitted).explain(features_frame(features, fitted.features))
+            explainer = self._open(spec, key, fitted)
+            taken = features.num_rows if explainer.is_structural else min(features.num_rows, _ASKED_ROWS)
+            attribution = explainer.explain(features_frame(features.slice(0, taken), fitted.features))
         except Exception as error:  # the prediction stands, whatever becomes of its explanation
             _log.exception("%s@%s cannot be explained", key, fitted.number)
             count("failed", features.num_rows)
             word = str(error) if isinstance(error, RatchetError) else type(error).__name__
             return [{"not_explained": word}] * features.num_rows
-        count(attribution.method, features.num_rows)
-        return attribution.to_rows()
+        count(attribution.method, taken)
+        why = f"its version is asked from outside, for {_ASKED_ROWS} rows of a request: send this one by itself"
+        return [*attribution.to_rows(), *[{"not_explained": why}] * (features.num_rows - taken)]
 
     def _open(self, spec: ModelSpec, key: ModelKey, fitted: Fitted) -> Explainer:
         """A version's explainer, made on first use. Only the one thread comes here."""

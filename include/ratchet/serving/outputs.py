@@ -108,6 +108,6 @@ def answer_rows(spec: ModelSpec, outputs: Sequence[Output], routes: Sequence[str
 
 def record_outputs(outputs: Sequence[Output], routes: Sequence[str]) -> list[Output]:
     """By row, what is recorded: of one that is held out, what the model would have said, which its loss is of."""
-    marks: dict[str, Output] = {"holdout": {"held_out": True}}
-    return [{"answer": "defer"} if route == "defer" else {**one, **marks.get(route, {})}
+    told: dict[str, Output] = {"defer": {"answer": "defer"}}
+    return [{**one, "held_out": True} if route == "holdout" else told.get(route, one)
             for one, route in zip(outputs, routes, strict=True)]  # fmt: skip

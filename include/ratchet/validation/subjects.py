@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -80,7 +81,7 @@ def validate_partitions(
         *([expect_times(spec.event_time, first.start, last.end)] if spec.event_time else []),
         *expect_freshness(spec, last, as_of),
     ]
-    subject = f"{first.key}..{last.key}"
+    subject = name_subject(partitions)
     checks = [
         Check(f"{table} {subject}", to_frame(rows), expectations),
         Check(f"{table} row counts", _count_frame(model, table, partitions, landed), list(expect_counts(spec))),
@@ -201,6 +202,26 @@ def _render_page(report: ValidationReport, results: Sequence[CheckResult]) -> by
 def folder_of(model: str, table: str, subject: str) -> str:
     """Where the results of a partition, of several or of a snapshot are, by run."""
     return f"validation/{model}/{table}/{_safe(subject)}"
+
+
+def read_results(settings: Settings, model: str, table: str, subject: str, run_id: str) -> dict[str, Any] | None:
+    """What a validation found: its report, and under `results` every expectation; None if there was none.
+
+    Args:
+        settings: where results are.
+        model: the model's name.
+        table: the table's, or `snapshot`.
+        subject: the partition's key, the range of keys, or the snapshot's id.
+        run_id: the run that asked.
+    """
+    content = open_blobs(settings).get(f"{folder_of(model, table, subject)}/{_safe(run_id)}/results.json")
+    return None if content is None else dict(json.loads(content))
+
+
+def name_subject(partitions: Sequence[Partition]) -> str:
+    """What a report calls some partitions that were validated together."""
+    first, last = partitions[0].key, partitions[-1].key
+    return first if len(partitions) == 1 else f"{first}..{last}"
 
 
 def _safe(text: str) -> str:

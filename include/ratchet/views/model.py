@@ -29,6 +29,8 @@ class SpecView:
     """What the spec says, as far as a page shows it."""
 
     description: str
+    problem: str | None
+    worth: str | None
     task: str
     metric: str
     lower_is_better: bool
@@ -200,10 +202,12 @@ def read_model(
 
 def _view_spec(spec: ModelSpec) -> SpecView:
     training = spec.training
+    business = spec.scope.business if spec.scope else None
     return SpecView(
-        description=spec.description, task=spec.task, metric=spec.metric,
-        lower_is_better=spec.metric in LOWER_IS_BETTER, label=spec.label.column, partition=spec.partition,
-        timezone=spec.timezone, strategy=spec.rollout.strategy, trials=training.search.trials,
+        description=spec.description, problem=spec.scope.problem if spec.scope else None,
+        worth=f"{business.name}, {business.unit} a prediction" if business else None, task=spec.task,
+        metric=spec.metric, lower_is_better=spec.metric in LOWER_IS_BETTER, label=spec.label.column,
+        partition=spec.partition, timezone=spec.timezone, strategy=spec.rollout.strategy, trials=training.search.trials,
         search=training.search.strategy, window=f"{training.window.kind}, {format_duration(training.window.length)}",
         schedule=spec.schedule.train, needs_approval=spec.gates.approval.required,
         segments_by=spec.segments.by if spec.segments else (), tables=spec.table_names,

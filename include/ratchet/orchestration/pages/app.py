@@ -21,6 +21,7 @@ from include.ratchet.errors import (
     StoreError,
     VersionNotFoundError,
 )
+from include.ratchet.exports import FACETS
 from include.ratchet.orchestration.pages import actions, files, reads
 
 STATIC = Path(__file__).with_name("static")
@@ -86,5 +87,6 @@ api.include_router(actions.router)
 api.add_exception_handler(RatchetError, _answer)
 app.mount("/api/v1", api)
 app.mount("/static", _Scripts(directory=STATIC))
+app.mount("/facets", _Scripts(directory=FACETS))
 app.include_router(files.router)
 app.add_exception_handler(status.HTTP_401_UNAUTHORIZED, files.ask_login)

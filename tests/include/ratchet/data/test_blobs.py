@@ -50,6 +50,8 @@ def test_of_many_writers_one_wins(blobs: Blobs) -> None:
 def test_names_are_of_one_folder(blobs: Blobs) -> None:
     for path in ("a/b/c", "a/b/e", "a/d", "ab/x"):
         blobs.put(path, b"")
+    assert "a" in blobs.names("")
+    assert "b" not in blobs.names("")
     assert blobs.names("a") == ["b", "d"]
     assert blobs.names("a/b") == ["c", "e"]
     assert blobs.names("a/d") == blobs.names("other") == []

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from include.ratchet.data.annotations import Annotation, AnnotationTable
+from include.ratchet.data.blobs import open_blobs
 from include.ratchet.data.quarantine import quarantine_table
 from include.ratchet.data.snapshots import build_snapshot, load_snapshot
 from include.ratchet.data.tables import Table
+from include.ratchet.erasure.search import walk
+from include.ratchet.erasure.tables import purge_table
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model, ModelKey
 from tests.include.ratchet.data.orders import day, land_day, land_days, landed_rows, make_settings, order, write_rows
@@ -80,3 +86,30 @@ def test_annotations_of_two_writers_live_in_a_bucket(in_bucket: Settings) -> Non
         assert list(pool.map(say, range(3))) == [5, 5, 5]
     assert say(2) == 0
     assert len(AnnotationTable(in_bucket, "orders").all()) == 15
+
+
+def test_rows_and_their_past_go_from_a_bucket(model: Model, in_bucket: Settings) -> None:
+    """No object below the table names the order afterwards, and the table goes on."""
+    write_rows(model, JANUARY)
+    land_days(model, [1, 2, 3], in_bucket)
+    table, blobs = Table(in_bucket, "orders", "orders"), open_blobs(in_bucket)
+    gone = landed_rows(model, in_bucket)["order_id"][3].as_py()
+    wanted = pa.scalar(gone)
+
+    def quoting() -> list[str]:
+        return [path for path in walk(blobs, "tables") if gone_in(path, blobs.get(path) or b"", gone)]
+
+    assert quoting()
+    done = purge_table(in_bucket, table, lambda rows: pc.equal(rows["order_id"], wanted).to_numpy())
+    assert done.rows == 1
+    assert quoting() == []
+    assert table.version() == done.version
+    assert land_day(model, 4, in_bucket).is_changed
+    assert sum(table.row_counts().values()) == 31
+
+
+def gone_in(path: str, content: bytes, value: object) -> bool:
+    """Whether a file has a value in a column, or in the log's statistics."""
+    if path.endswith(".parquet"):
+        return str(value) in str(pq.read_table(io.BytesIO(content)).to_pylist())
+    return str(value).encode() in content

@@ -21,6 +21,7 @@ from include.ratchet.data.quarantine import quarantine_table
 from include.ratchet.data.records import RecordTable, record_keys, to_table
 from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.data.tables import Table
+from include.ratchet.erasure import erase
 from include.ratchet.erasure.erase import erase_subject
 from include.ratchet.erasure.search import Words
 from include.ratchet.errors import SpecError
@@ -76,13 +77,16 @@ def orders(partition, as_of):
 """
 
 
-def make_workspace(folder):
+def make_workspace(folder, database=None):
     path = make_model(folder / "models", KEY.model)
     (path / "sources.py").write_text(SOURCES)
     spec = (path / "model.yaml").read_text()
     spec = spec.replace("  shop: {type", "  customer: {type: string, nullable: false}\n  shop: {type")
     (path / "model.yaml").write_text(f"{spec}\nprivacy: {{subject: customer}}\n")
-    settings = read_settings({"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")})
+    settings = read_settings({
+        "RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models"),
+        **({"RATCHET_DATABASE_URL": database} if database else {}),
+    })  # fmt: skip
     settings.home.mkdir()
     upgrade(settings.database_url)
     return Workspace(settings, MappedConnections({}), lambda: datetime(2026, 4, 1, tzinfo=UTC))
@@ -234,12 +238,13 @@ def test_second_run_finds_nothing_more(living, certificate):
     assert "each can still be made again" in again.promise
 
 
-def test_attempt_that_was_cut_off_is_made_good(tmp_path, monkeypatch):
+def test_attempt_that_was_cut_off_is_made_good(tmp_path, monkeypatch, empty_database):
     """It dies when the training sets are done; the keys by which the rest is found are still there."""
-    workspace = make_workspace(tmp_path)
+    workspace = make_workspace(tmp_path, empty_database)
     model = workspace.model(KEY.model)
     run_model(workspace, model, TrainingRequest(KEY, "first", AS_OF, trials=1), lambda *_: None)
-    from include.ratchet.erasure import erase
+    materialise(workspace, model, AS_OF)
+    before = open_store(workspace.settings).revisions()[KEY]
 
     with monkeypatch.context() as patched:
         patched.setattr(erase, "_purge_tables", lambda *_: 1 / 0)
@@ -249,20 +254,21 @@ def test_attempt_that_was_cut_off_is_made_good(tmp_path, monkeypatch):
     found = erase_subject(workspace, model, PERSON, actor="Ada", reason="request 17")
     assert found.rows > 300
     assert holding(workspace.settings.home, [PERSON, "of-0007"]) == []
+    assert open_store(workspace.settings).revisions()[KEY] > before
     engine_of(workspace.settings.database_url).dispose()
 
 
 def test_what_cannot_be_erased_is_explained(living):
-    def erase(subject, reason="x", model=living.model):
+    def ask(subject, reason="x", model=living.model):
         return erase_subject(living.workspace, model, subject, actor="Ada", reason=reason)
 
     with pytest.raises(ValueError, match="subject: found ''; expected a value of customer, of type string"):
-        erase("")
+        ask("")
     with pytest.raises(ValueError, match="reason: it names the person"):
-        erase(OTHER, f"{OTHER} asked")
+        ask(OTHER, f"{OTHER} asked")
     nobody = living.model.model_copy(update={"spec": living.model.spec.model_copy(update={"privacy": None})})
     with pytest.raises(SpecError, match="privacy: found nothing; expected"):
-        erase(OTHER, model=nobody)
+        ask(OTHER, model=nobody)
 
 
 @pytest.mark.parametrize(

@@ -213,3 +213,11 @@ def test_rows_are_told_as_json_holds_them():
     assert set(one["contributions"]["a"]) == {"low", "middle", "high"}
     binary, task, *_ = fit("logistic")
     assert isinstance(Explainer(binary, BACKGROUND, task, seed=0).explain(ASKED).to_rows()[0]["base"], float)
+
+
+def test_an_ensemble_that_is_too_large_is_asked(monkeypatch):
+    estimator, task, *_ = fit("forest")
+    monkeypatch.setattr("include.ratchet.explanations.paths.LEAVES", 50)
+    found = Explainer(estimator, BACKGROUND, task, seed=0).explain(ASKED.iloc[:1])
+    assert found.method == "enumerated"
+    assert "leaves; at most 50 are taken apart" in found.note

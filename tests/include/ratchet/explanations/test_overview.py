@@ -55,6 +55,12 @@ def test_an_estimator_that_is_asked_is_explained_on_fewer_rows_and_says_why(tmp_
     assert "KNeighborsClassifier" in found.note
 
 
+def test_a_slow_estimator_is_explained_on_the_fewest_rows(tmp_path, monkeypatch):
+    frame, estimator = make(KNeighborsClassifier(15), 300)
+    monkeypatch.setattr(Explainer, "measure_seconds", lambda self: 1000.0)
+    assert survey(make_model(tmp_path).spec, Explainer(estimator, frame.iloc[:30], "binary", 0), frame, 30).rows == 5
+
+
 def test_a_model_that_says_always_the_same_leans_on_nothing(tmp_path):
     frame, estimator = make(LogisticRegression())
     estimator.coef_[:] = 0

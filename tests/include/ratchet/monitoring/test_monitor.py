@@ -17,6 +17,7 @@ from include.ratchet.monitoring import monitor, observe, store
 from include.ratchet.monitoring.profile import ProfileTable
 from include.ratchet.monitoring.reference import read_reference
 from include.ratchet.monitoring.report import NUMBERS, PAGE, draw_report, report_path
+from include.ratchet.monitoring.words import facts_of
 from include.ratchet.pipeline import ingest
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import Entry
@@ -123,6 +124,8 @@ def test_concept_change_shows_in_the_metric_and_not_in_the_inputs(watched):
     assert last[number] < np.nanmin(usual)
     told = [signal.words for one in judged for signal in one.look.fired if signal.subject == "worth"]
     assert "EUR a prediction" in told[0]
+    shown = store.read_look(KEY, "2026-03-14", workspace.settings)
+    assert facts_of(shown)["worth"] == f"{last[number]:.4g}"
 
 
 def test_labels_that_come_late_are_counted_into_their_day(watched):

@@ -15,11 +15,16 @@ from typer.testing import CliRunner
 
 from include.ratchet.cli import fairness as command
 from include.ratchet.cli.__main__ import app
+from include.ratchet.data.records import RecordTable
 from include.ratchet.data.tables import Table
+from include.ratchet.errors import VersionNotFoundError
 from include.ratchet.monitoring.parity import read_fairness, read_promotions
 from include.ratchet.registry.database import engine_of
+from include.ratchet.registry.versions import get_version
+from include.ratchet.settings import read_settings
 from include.ratchet.spec import ModelKey
 from tests.include.ratchet.replay.lived import KEY, NAME, live, read_orders, record
+from tests.include.ratchet.training.data import make_model
 
 pytestmark = pytest.mark.filterwarnings("default")  # the life of a model, as in pipeline/test_life.py
 END = datetime(2030, 1, 1, tzinfo=UTC)
@@ -140,6 +145,16 @@ def test_promotions_compare_the_champion_with_what_followed_on_the_same_rows(wor
     assert gap_of(first.parity).after.value != change.after.value
 
 
+def test_a_promoted_version_that_is_gone_hides_no_other(workspace, monkeypatch):
+    def forget(key, number, settings):
+        if number == 1:
+            raise VersionNotFoundError
+        return get_version(key, number, settings)
+
+    monkeypatch.setattr("include.ratchet.monitoring.parity.get_version", forget)
+    assert [one.version for one in read_promotions(workspace.settings, KEY)] == [2]
+
+
 def test_command_shows_promotions_time_slices_and_costs(ratchet, answered):
     shown = ratchet(NAME, "--days", "3", "--what-if")
     assert shown.exit_code == 0, shown.output
@@ -150,6 +165,11 @@ def test_command_shows_promotions_time_slices_and_costs(ratchet, answered):
     assert "what_if" not in told
     assert [one["version"] for one in told["promotions"]] == [1, 2]
     assert ratchet(NAME, "--batch").exit_code == 0
+    told = json.loads(ratchet(NAME, "--json", "--what-if").stdout)["what_if"]
+    assert told["of"] == "rows that were answered in the last 56 days"
+    nothing = json.loads(ratchet(NAME, "--json", "--what-if", "--batch").stdout)["what_if"]
+    assert nothing["of"] == "the test rows of version 2"
+    assert nothing["plans"][0]["plans"][0]["name"] == "as it is"
 
 
 def test_command_asks_for_sensitive_attributes(ratchet, workspace, monkeypatch):
@@ -170,3 +190,32 @@ def test_labels_are_those_that_landed(answered):
     assert sum(one.rows for one in found.periods[1].parity[0].groups if one.group == "web") == len(web)
     true = next(change for change in rates["web"] if change.rate == "true_positive_rate")
     assert true.after.value * sum(web) == pytest.approx(round(true.after.value * sum(web)), abs=1e-9)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_other_tasks_are_read_from_answers_and_from_what_callers_said(tmp_path, task):
+    settings = read_settings({"RATCHET_HOME": str(tmp_path / "home")})
+    model = make_model(tmp_path / "orders", task=task, evaluation={"sensitive": ["shop"], "min_slice_rows": 20})
+    draw, at = np.random.default_rng(2), datetime(2026, 2, 20, 12, tzinfo=UTC)
+    rows, feedback, right = [], [], {"web": [], "north": []}
+    for number in range(200):
+        shop, likely, truth = ("web", "north")[number % 2], *draw.choice(np.array(["low", "high"]), 2)
+        shares = {"low": 0.3, "high": 0.3, likely: 0.7}
+        value, found = float(number % 7), float(number % 5)
+        is_multi = task == "multiclass"
+        right[shop].append(likely == truth if is_multi else abs(value - found))
+        known = {"event_time": at, "received_at": at, "key": f'["{number}"]'}
+        rows.append(known | {
+            "request_id": f"r{number}", "row": 0, "segment": "all", "version": 1, "route": "champion",
+            "score": 0.7 if is_multi else value, "output": json.dumps({"probabilities": shares} if is_multi else {}),
+            "feature_shop": shop,
+        })  # fmt: skip
+        said = str(truth) if is_multi else found
+        feedback.append(known | {"kind": "label", "value": json.dumps(said), "available_time": at})
+    RecordTable(settings, model, "requests").append(rows, "log", 200)
+    RecordTable(settings, model, "feedback").append(feedback, "said", 200)
+    found = read_fairness(settings, model, ModelKey(model.name), END)
+    assert (found.rows, found.labelled, found.what_if) == (200, 200, ())
+    (period,) = found.periods
+    rates = {one.group: one.rates[0].after.value for one in period.parity[0].groups}
+    assert rates == pytest.approx({shop: np.mean(values) for shop, values in right.items()})

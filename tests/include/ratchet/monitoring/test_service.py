@@ -11,7 +11,7 @@ import pytest
 
 from include.ratchet.monitoring.quality import inspect, read_payloads
 from include.ratchet.monitoring.scrape import REQUESTS, SHED, UP, read_counters, shed_share
-from include.ratchet.monitoring.service import find_service
+from include.ratchet.monitoring.service import find_age, find_service
 from include.ratchet.monitoring.signals import Look
 from include.ratchet.serving.metrics import Metrics
 from include.ratchet.spec import ModelKey, ModelSpec
@@ -128,3 +128,21 @@ def test_payloads_are_held_against_the_spec():
         "payload.type.price": 1 / 3,
     })  # fmt: skip
     assert inspect(SPEC, []) == {}
+
+
+def test_constraints_of_the_scope_are_watched():
+    """Latency has its limit from the first look on; a champion may be so old and no older."""
+    constraints = {"latency_ms": 30, "freshness": "10d"}
+    scope = {"scope": {"problem": "Orders come back.", "constraints": constraints}}
+    bound = ModelSpec.model_validate({**SPEC.model_dump(mode="json", exclude_unset=True), **scope})
+    slow = look(0, latency_p99_ms=31.0)
+    assert "latency_p99_ms" in {one.subject for one in find_service(bound, [slow], 1000.0) if one.is_fired}
+    assert "latency_p99_ms" not in {one.subject for one in find_service(SPEC, [slow], 1000.0)}
+    newest = look(9)
+    (old,) = find_age(bound, BEGIN - timedelta(hours=1), newest)
+    assert old.is_fired
+    assert (old.kind, old.subject) == ("quality", "champion")
+    assert "at most 10d allowed" in old.words
+    (fresh,) = find_age(bound, BEGIN, newest)
+    assert not fresh.is_fired
+    assert find_age(SPEC, BEGIN - timedelta(days=99), newest) == []

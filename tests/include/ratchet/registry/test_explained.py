@@ -61,6 +61,18 @@ def test_history_tells_every_judged_version_in_order(workspace):
     assert read_leanings(workspace.model(NAME), ModelKey(NAME, "north"), workspace.settings, 5) == ()
 
 
+def test_a_version_that_the_registry_no_longer_has_is_told_without_its_shares(workspace, monkeypatch):
+    def forget(key, number, settings):
+        if number == 1:
+            raise VersionNotFoundError
+        return get_version(key, number, settings)
+
+    monkeypatch.setattr("include.ratchet.registry.explained.get_version", forget)
+    gone, there = read_leanings(workspace.model(NAME), KEY, workspace.settings, 20)
+    assert (gone.version, gone.outcome, gone.overview) == (1, "promote", None)
+    assert there.overview is not None
+
+
 def test_shares_that_surely_differ_have_shifted_and_no_others():
     before = overview(x=(0.5, 0.4, 0.6), z=(0.3, 0.2, 0.4), gone=(0.2, 0.1, 0.3))
     after = overview(x=(0.8, 0.7, 0.9), z=(0.35, 0.3, 0.5), new=(0.1, 0.0, 0.2))

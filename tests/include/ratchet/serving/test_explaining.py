@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from include.ratchet.errors import OverloadError
+from include.ratchet.explanations.encoding import NotSeparableError
 from include.ratchet.explanations.explainer import Explainer
 from include.ratchet.features import Inputs, scoring_rows
 from include.ratchet.registry.example import BACKGROUND, load_example
@@ -105,6 +106,19 @@ def test_what_cannot_be_explained_is_answered_all_the_same(serve, monkeypatch):
         {"row": row, "version": 2, "not_explained": "RuntimeError"} for row in range(2)
     ]
     assert 'method="failed"' in served.client.get("/metrics").text
+
+
+def test_a_version_that_is_asked_from_outside_is_explained_for_a_few_rows(serve, monkeypatch):
+    def fail(*_):
+        raise NotSeparableError("it is opaque")
+
+    monkeypatch.setattr("include.ratchet.explanations.explainer.read_encoding", fail)
+    served = serve()
+    told = ask(served, make_rows(12)).json()["explanations"]
+    assert {(one["method"], one["space"], one["note"]) for one in told[:10]} == {
+        ("enumerated", "probability", "it is opaque")
+    }
+    assert all("send this one by itself" in one["not_explained"] for one in told[10:])
 
 
 def test_a_pinned_version_is_explained_by_its_own_background(serve):

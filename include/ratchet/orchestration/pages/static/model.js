@@ -129,6 +129,7 @@ function head(page, key) {
     { class: "head stack" },
     h("p", { class: "lead" }, foldable(row.why, 300)),
     spec?.description && h("p", { class: "quiet lead" }, named(spec.description)),
+    spec?.problem && h("p", { class: "quiet lead" }, "Problem: ", named(spec.problem)),
     model.problem &&
       h(
         "div",
@@ -150,6 +151,7 @@ function head(page, key) {
       ["Last training", row.training && [row.training.outcome, ", ", ago(row.training.at)]],
       ["Trained", spec && (spec.schedule ? ["by schedule ", h("code", {}, spec.schedule)] : "on request")],
       ["Handed over", spec && [spec.strategy, spec.needs_approval && ", after approval"]],
+      ["Worth is counted in", spec?.worth && named(spec.worth)],
       ["Segments", segmentsCell(row, spec, key)],
     ]),
     aliases(model, key),
