@@ -38,7 +38,10 @@ def live(folder: Path, more: str = "") -> Workspace:
         more: sections for the model's spec.
     """
     spec = make_model(folder / "models", NAME) / "model.yaml"
-    spec.write_text(spec.read_text() + more)
+    text = spec.read_text()
+    if "evaluation:" in more:  # it stands once
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("evaluation:"))
+    spec.write_text(text + more)
     settings = read_settings({"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")})
     settings.home.mkdir()
     upgrade(settings.database_url)
