@@ -17,7 +17,7 @@ from include.ratchet.exports import FACETS
 from include.ratchet.registry.database import upgrade
 from include.ratchet.settings import PROJECT
 from include.ratchet.spec.scaffold import make_model
-from tests.include.ratchet.orchestration.openlineage import (
+from tests.include.ratchet.orchestration.events import (
     EVENT,
     client_schemas,
     facets_of,
@@ -50,7 +50,7 @@ def live(folder: Path, runs, transport):
     }  # fmt: skip
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, env=known)
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("emit.py"))], check=False, capture_output=True, text=True,
+        [sys.executable, "-m", "tests.include.ratchet.orchestration.emit"], check=False, capture_output=True, text=True,
         cwd=PROJECT, env=known,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]

@@ -81,8 +81,12 @@ def client_schemas() -> dict[str, Json]:
     from openlineage.client import generated
     from openlineage.client.event_v2 import RunEvent
 
-    modules = [importlib.import_module(f"{generated.__name__}.{one.name}") for one in pkgutil.iter_modules(generated.__path__)]
-    classes = [one for module in modules for one in vars(module).values() if attr.has(one) and hasattr(one, "_get_schema")]
+    modules = [
+        importlib.import_module(f"{generated.__name__}.{one.name}") for one in pkgutil.iter_modules(generated.__path__)
+    ]
+    classes = [
+        one for module in modules for one in vars(module).values() if attr.has(one) and hasattr(one, "_get_schema")
+    ]
     return {one._get_schema(): _schema_of(one) for one in [*classes, RunEvent]}
 
 
