@@ -18,7 +18,8 @@ from airflow.serialization.serialized_objects import DagSerialization
 bag = DagBag("dags")
 assert not bag.import_errors, bag.import_errors
 texts = {name: json.dumps(DagSerialization.to_dict(dag), sort_keys=True) for name, dag in bag.dags.items()}
-heavy = {"pandas", "numpy", "sklearn", "mlflow", "evidently", "great_expectations", "duckdb", "ibis"}
+heavy = {"pandas", "numpy", "sklearn", "mlflow", "evidently", "great_expectations", "duckdb", "ibis",
+         "openlineage.client"}
 print("RESULT " + json.dumps({
     "texts": texts, "heavy": sorted(heavy & set(sys.modules)),
 }))

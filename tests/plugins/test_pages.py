@@ -85,6 +85,15 @@ def test_scripts_come_from_the_installed_package(server):
         assert server.get(f"/ratchet/static/{path}").status_code == 404
 
 
+def test_the_schema_of_our_facet_is_where_events_say_it_is(server):
+    from include.ratchet.exports.facets import SCHEMA
+
+    found = server.get(f"/ratchet/facets/{SCHEMA}")
+    assert found.status_code == 200
+    assert "ModelVersionDatasetFacet" in found.json()["$defs"]
+    assert server.get("/ratchet/facets/..%2ffacets.py").status_code == 404
+
+
 def test_fleet_lists_what_the_folder_and_airflow_have(server, login, filled):
     page = server.get(f"{API}/models", headers=login, params={"search": NAME}).json()
     (row,) = page["rows"]

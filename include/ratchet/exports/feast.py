@@ -140,9 +140,11 @@ def plan_views(definition: Definition, names: Sequence[str]) -> tuple[View, ...]
 def select_rows(view: View) -> ir.Table:
     """The rows of a view's file: keys, time and features; of several rows of one instant, the newest alone."""
     join = view.join
-    source, columns = join.source, {name: join.values[column] for name, column in view.features.items()}
+    columns = {name: join.values[column] for name, column in view.features.items()}
     keys = {name: join.values[key] for key, name in view.keys.items()}
     known = join.values.get(KNOWN)
+    # A row without a key belongs to nobody here; pandas, which joins in Feast, would give it to all who have none.
+    source = join.source.filter([key.notnull() for key in keys.values()])
     if known is None:
         time = ibis.literal(_ALWAYS).cast(TIMESTAMP)
         return source.select(**keys, **columns).mutate(**{TIME: time}).order_by(list(keys))

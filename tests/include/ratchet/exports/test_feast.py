@@ -43,7 +43,7 @@ def join_as_feast(rows, ride, keys):
 
 
 @given(history=histories())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_feasts_join_over_our_files_gives_our_features(tmp_path, history):
     model, limits, inputs = make_model(tmp_path), make_settings(tmp_path), make_inputs(history)
     definition = define(model)

@@ -20,12 +20,15 @@ def main() -> None:
     states = {}
     for name, conf in json.loads(os.environ["RUNS"]):
         dag = bag.dags[name]
+        # `dag.test` cannot look up the deadline that the database gave a number.
+        dag.deadline = None
         lazy = LazyDeserializedDAG.from_dag(dag)
         SerializedDAG.bulk_write_to_db("dags-folder", None, [lazy])
         SerializedDagModel.write_dag(lazy, "dags-folder")
         run = dag.test(run_conf=conf)
         states[name] = {task.task_id: str(task.state) for task in run.get_task_instances()}
-    sys.stdout.write(f"\nRESULT {json.dumps(states)}\n")
+    loaded = sorted({"openlineage.client", "include.ratchet.exports.flows"} & set(sys.modules))
+    sys.stdout.write(f"\nRESULT {json.dumps({'states': states, 'loaded': loaded})}\n")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pyarrow.parquet as pq
 import pytest
 
 from include.ratchet.data.connections import MappedConnections
+from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import GateRefusedError, SpecError
 from include.ratchet.pipeline import judge, local
@@ -84,10 +86,40 @@ def test_version_carries_what_makes_it_reproducible(workspace, first):
     assert version.tags["ratchet.as_of"] == AS_OF.isoformat()
     run_of = client.get_run(version.run_id)
     assert run_of.data.metrics["roc_auc_low"] < run_of.data.metrics["roc_auc"] < run_of.data.metrics["roc_auc_high"]
-    assert run_of.inputs.dataset_inputs[0].dataset.name == "order_returns"
     paths = {file.path for file in client.list_artifacts(version.run_id)}
     assert {"card.md", "card.html", "report.json", "verdict.json", "plots", "model", "fitted"} <= paths
     assert client.get_registered_model("order_returns").aliases == {"champion": 1}
+
+
+def test_its_run_shows_the_snapshot_and_the_test_rows_as_datasets(workspace, first):
+    from mlflow.data import get_source
+    from mlflow.types import Schema
+
+    client = client_of(workspace.settings)
+    version = first[0].version
+    snapshot = load_snapshot(KEY, version.lineage.snapshot, workspace.settings)
+    inputs = client.get_run(client.get_model_version("order_returns", "1").run_id).inputs.dataset_inputs
+    found = {tag.value: one for one in inputs for tag in one.tags if tag.key == "mlflow.data.context"}
+    assert set(found) == {"training", "evaluation"}
+    report = json.loads(read_artifact(version, "report.json", workspace.settings))
+    for context, name, rows in (
+        ("training", "order_returns", snapshot.rows), ("evaluation", "order_returns.test", report["rows"]),
+    ):  # fmt: skip
+        dataset = found[context].dataset
+        assert (dataset.name, dataset.digest) == (name, snapshot.id[:36])
+        assert {tag.key: tag.value for tag in found[context].tags}["ratchet.snapshot"] == snapshot.id
+        profile = json.loads(dataset.profile)
+        assert profile == {"num_rows": rows, "num_elements": rows * len(snapshot.columns)}
+        columns = json.loads(dataset.schema)["mlflow_colspec"]
+        schema = Schema.from_json(json.dumps(columns))
+        assert schema.input_names() == [column for column, _ in snapshot.columns]
+        assert {"price": "double", "is_returned": "boolean"}.items() <= {
+            column.name: column.type.name for column in schema.inputs
+        }.items()
+    # MLflow's own way from a dataset to its file, and the file's own rows.
+    path = get_source(found["training"].dataset).load()
+    assert pq.read_table(path).num_rows == snapshot.rows
+    assert report["rows"] < snapshot.rows
 
 
 def test_registered_model_predicts_what_was_judged_also_through_mlflow(workspace, first):
