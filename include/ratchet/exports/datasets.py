@@ -71,7 +71,8 @@ def describe_version(version: Version, settings: Settings, alias: str | None = N
         model=key.model, segment=key.segment, version=version.number, asOf=version.as_of.isoformat(),
         snapshot=lineage.snapshot, specHash=lineage.spec_hash, codeHash=lineage.code_hash, lockHash=lineage.lock_hash,
         gitCommit=lineage.git_commit, seed=lineage.seed, verdict=version.outcome,
-        metrics={name: value for name, value in version.metrics.items() if math.isfinite(value)}, url=version.url,
+        metrics={name: value for name, value in version.metrics.items() if math.isfinite(value)},
+        url=_public_url(version.url),
         alias=alias,
     )  # fmt: skip
     facets: dict[str, DatasetFacet] = {
@@ -126,6 +127,14 @@ def name_registry(settings: Settings) -> str:
     parts = urlsplit(settings.mlflow_url)
     host = parts.hostname or "local"
     return f"mlflow://{host}:{parts.port}" if parts.port else f"mlflow://{host}"
+
+
+def _public_url(url: str) -> str | None:
+    """An address that a browser opens, without a login; a registry that is a database has none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        return None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _schema(columns: Iterable[tuple[str, str]]) -> schema_dataset.SchemaDatasetFacet:

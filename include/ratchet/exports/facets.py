@@ -24,7 +24,6 @@ class ModelVersionDatasetFacet(DatasetFacet):
         model: its name.
         segment: `all`, or the segment that the version is of.
         version: its number in the registry.
-        alias: the alias that points to it, where that is what the event is about.
         asOf: nothing that it learned from became known later, ISO 8601.
         snapshot: id of its training set.
         specHash: of the spec's meaning.
@@ -34,7 +33,8 @@ class ModelVersionDatasetFacet(DatasetFacet):
         seed: of everything random.
         verdict: promote, hold or reject.
         metrics: on its test rows, by name.
-        url: where the registry shows it.
+        url: where the registry shows it; None of a registry without a server.
+        alias: the alias that points to it, where that is what the event is about.
     """
 
     model: str
@@ -49,7 +49,7 @@ class ModelVersionDatasetFacet(DatasetFacet):
     seed: int
     verdict: str
     metrics: dict[str, float]
-    url: str
+    url: str | None = attr.field(default=None)
     alias: str | None = attr.field(default=None)
 
 

@@ -142,6 +142,14 @@ def _report_segments(step: Step) -> Flow:
     return Flow(_read_snapshot(step).inputs, _written(step, versions))
 
 
+def _announce_segments(step: Step) -> Flow:
+    if not step.is_done:
+        return Flow()
+    name, results = step.request.key.model, read_table(step.workspace, step.request)
+    moved = [one.segment for one in results if one.outcome in ("promoted", "returned")][:MOST]
+    return Flow(outputs=tuple(one for segment in moved for one in _point(step, ModelKey(name, segment))))
+
+
 def _decide(step: Step) -> Flow:
     return Flow(_read(step, filter(None, [_find_candidate(step)])))
 
@@ -241,6 +249,8 @@ FLOWS: Mapping[str, Callable[[Step], Flow]] = {
     "steps.promote": _promote,
     "fleets.train_segments": _read_snapshot,
     "fleets.report_segments": _report_segments,
+    "fleets.promote_segments": _announce_segments,
+    "fleets.announce_segments": _announce_segments,
     "rollouts.announce": _announce,
     "scores.score": _score,
     "records.publish": _publish_records,
