@@ -110,14 +110,14 @@ def airflow(tmp_path, images):
     layout = start_stack(tmp_path / "home", environ, {}, print)
     try:
         with AirflowClient.of(layout) as client:
-            yield client, layout
+            yield client
     finally:
         stop_stack(tmp_path / "home")
 
 
 def test_training_of_a_running_airflow_runs_in_containers(airflow):
-    """Its search and its fit are seen by the engine, and what they print is in the tasks' logs."""
-    client, layout = airflow
+    """The engine has seen its search and its fit, and nothing is left of their containers."""
+    client = airflow
     train_id, since = f"train_{KEY.model}", time.time()
     for dag, conf in ((f"ingest_{KEY.model}", {"first": "2025-12-25", "last": "2026-02-28"}),
                       (train_id, {"as_of": "2026-03-01"})):  # fmt: skip
@@ -133,6 +133,4 @@ def test_training_of_a_running_airflow_runs_in_containers(airflow):
                      "--format", f'{{{{index .Actor.Attributes "{LABEL}"}}}}').split()  # fmt: skip
     steps = {owner.split("/")[2] for owner in started if owner.startswith(train_id)}
     assert steps == {"search.plan_trials", "search.run_trials", "judge.fit"}
-    logs = "".join(log.read_text() for log in (layout.home / "airflow/logs" / f"dag_id={train_id}").rglob("*.log"))
-    assert "include.ratchet.orchestration.containers" in logs
     assert docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}").strip() == ""
