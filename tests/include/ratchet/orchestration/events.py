@@ -97,12 +97,18 @@ def official_documents() -> dict[str, Json]:
     return {one["$id"]: one for one in found if "$id" in one}
 
 
-def _schema_of(kind: Any) -> Json:
-    hints = typing.get_type_hints(kind, vars(importlib.import_module(kind.__module__)))
+def _schema_of(kind: Any, *within: Any) -> Json:
+    if kind in within:  # a field of a column that has fields itself
+        return {"type": "object"}
+    # Annotations of inherited fields are written in the modules of their own classes.
+    modules = [vars(importlib.import_module(one.__module__)) for one in reversed(kind.__mro__)]
+    hints = typing.get_type_hints(
+        kind, {name: value for names in [vars(typing), *modules] for name, value in names.items()}
+    )
     fields = [one for one in attr.fields(kind) if not one.name.startswith("_base")]
     return {
         "type": "object",
-        "properties": {one.name: _type_of(hints[one.name]) for one in fields},
+        "properties": {one.name: _type_of(hints[one.name], *within, kind) for one in fields},
         "required": [one.name for one in fields if one.default is attr.NOTHING or one.name in _ALWAYS],
     }
 
@@ -110,17 +116,17 @@ def _schema_of(kind: Any) -> Json:
 _ALWAYS = {"_producer", "_schemaURL", "producer", "schemaURL"}
 
 
-def _type_of(hint: Any) -> Json:
+def _type_of(hint: Any, *within: Any) -> Json:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return {"anyOf": [_type_of(one) for one in inner]}
+        return {"anyOf": [_type_of(one, *within) for one in inner]}
     if origin is list:
-        return {"type": "array", "items": _type_of(inner[0])}
+        return {"type": "array", "items": _type_of(inner[0], *within)}
     if origin is dict:
-        return {"type": "object", "additionalProperties": _type_of(inner[1])}
+        return {"type": "object", "additionalProperties": _type_of(inner[1], *within)}
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return {"enum": [one.value for one in hint]}
     if attr.has(hint):
-        return _schema_of(hint)
+        return _schema_of(hint, *within)
     named = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
     return {"type": named[hint]} if hint in named else {}

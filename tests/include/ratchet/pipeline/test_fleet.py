@@ -93,6 +93,9 @@ def test_everything_is_kept_by_key(workspace, first):
     assert version.lineage.key == key
     assert version.lineage.snapshot == first.version.lineage.snapshot
     assert client_of(settings).get_registered_model(key.slug).aliases == {"champion": 1}
+    inputs = client_of(settings).get_run(version.run_id).inputs.dataset_inputs
+    # The snapshot is one dataset of all; the rows that it is judged on are its own.
+    assert {one.dataset.name for one in inputs} == {NAME, f"{key.slug}.test"}
     report = json.loads(read_artifact(version, "report.json", settings))
     assert report["pool"]["version"] == 1
     card = read_artifact(version, "card.md", settings).decode()
