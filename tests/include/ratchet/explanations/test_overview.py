@@ -48,8 +48,9 @@ def test_interval_covers_the_size_over_all_rows(tmp_path):
     assert leading.size.high - leading.size.low < 0.3 * truth
 
 
-def test_an_estimator_that_is_asked_is_explained_on_fewer_rows_and_says_why(tmp_path):
+def test_an_estimator_that_is_asked_is_explained_on_fewer_rows_and_says_why(tmp_path, monkeypatch):
     frame, estimator = make(KNeighborsClassifier(15), 300)
+    monkeypatch.setattr(Explainer, "measure_seconds", lambda self: 0.001)
     found = survey(make_model(tmp_path).spec, Explainer(estimator, frame.iloc[:30], "binary", 0), frame, 30)
     assert (found.method, found.rows) == ("enumerated", 25)
     assert "KNeighborsClassifier" in found.note
