@@ -7,9 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
 PROJECT = Path(__file__).resolve().parents[1]
 # A process of pytest-xdist has a main module without a file. Spark takes that for its own doctests, and ends it.
 sys.modules["__main__"].__dict__.setdefault("__file__", __file__)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("ratchet", deadline=None)
+settings.load_profile("ratchet")
 
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="ratchet-airflow-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"

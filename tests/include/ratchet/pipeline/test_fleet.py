@@ -106,13 +106,14 @@ def test_everything_is_kept_by_key(workspace, first):
     assert len(events) == 8
 
 
-def test_a_segments_version_loads_everywhere_and_is_made_again_to_the_bit(workspace, first):
+def test_a_segments_version_loads_everywhere_and_is_made_again_to_the_bit(workspace, first, monkeypatch):
     import mlflow
     import numpy as np
 
     settings, version = workspace.settings, get_version(key_of(OTHER), 1, workspace.settings)
     estimator = load_estimator(workspace.model(NAME), version, settings)
-    mlflow.set_tracking_uri(settings.mlflow_url)
+    # MLflow leaves it in the environment, where the next test of this process would find it.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.mlflow_url)
     loaded = mlflow.pyfunc.load_model(f"models:/{version.key.slug}@champion")
     example = json.loads(read_artifact(version, "example.json", settings))["features"]
     import pandas as pd
