@@ -229,7 +229,7 @@ def approve_when_asked(stack, dag_id, timeout_s=300):
         for run in stack.client.pages(f"/dags/{dag_id}/dagRuns", "dag_runs"):
             run_id = run["dag_run_id"]
             state = stack.tasks(dag_id, run_id).get("approve", {}).get("state")
-            # Airflow 3.3.2 takes an answer within the seconds in which its worker leaves for a lost task, and asks again.
+            # Airflow 3.3.2 takes an answer in the seconds in which its worker leaves for a lost task, and asks again.
             if state == "awaiting_input":
                 path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
                 with suppress(StackError):
