@@ -238,7 +238,7 @@ def test_answer_outlives_the_process_and_is_repeated_to_the_bit_by_the_whole_env
     assert again.json() == first.json()
     workspace = installation.workspace
     table = RecordTable(workspace.settings, workspace.model(MODEL), "requests")
-    wait_for(lambda: len(table.read()) == 4 * len(ROWS))
+    wait_for(lambda: table.version() is not None and len(table.read()) == 4 * len(ROWS))
     report = replay(workspace, MODEL, Selection("before"))
     assert report.records == len(ROWS)
     assert report.is_identical
