@@ -104,7 +104,8 @@ def erase_subject(
         raise ValueError(message)
     digest = remember_erased(settings, model.spec, hunt.value)
     hunt.gather(settings)
-    snapshots, touched = purge_snapshots(settings, model, hunt.in_keyed, find_versions(model.name, settings))
+    versions = find_versions(model.name, settings)
+    snapshots, touched = purge_snapshots(settings, model, hunt.in_keyed, versions)
     words = Words([str(hunt.value), *hunt.names])
     files = _remove_quoting(workspace, model, hunt, words, touched)
     purged = _purge_tables(workspace, model, hunt)
@@ -113,7 +114,7 @@ def erase_subject(
         model.name, digest, workspace.clock(), {name: one.rows for name, one in purged.items()},
         {name: one.version for name, one in purged.items()}, snapshots,
         tuple(f"{one.key.slug}@{one.number}" for one in touched), files,
-        _find_left(workspace, model, words), bool(words.known), _promise(touched, hunt.is_feature(touched)),
+        _find_left(workspace, versions, words), bool(words.known), _promise(touched, hunt.is_feature(touched)),
         _ask_retraining(workspace, model, touched, actor, digest) if retrain else None,
     )  # fmt: skip
     ledger.record(
@@ -170,10 +171,10 @@ def _remove_quoting(
     return tuple(gone)
 
 
-def _find_left(workspace: Workspace, model: Model, words: Words) -> tuple[str, ...]:
+def _find_left(workspace: Workspace, versions: Sequence[Version], words: Words) -> tuple[str, ...]:
     """Files of the registry that quote the person; those are named, as a model is not changed behind its back."""
     found = []
-    for version in find_versions(model.name, workspace.settings) if words.known else ():
+    for version in versions if words.known else ():
         found += [f"{version.key.slug}@{version.number}/{path}"
                   for path, content in read_files(version, workspace.settings) if words.are_in(content)]  # fmt: skip
     return tuple(found)
