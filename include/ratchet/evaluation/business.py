@@ -56,7 +56,7 @@ def value_predictions(spec: ModelSpec, facts: pa.Table, scores: Floats, rivals: 
 
     Rows count of which everybody's is known: else one would be judged on easier rows.
     """
-    business = spec.scope.business if spec.scope else None
+    business = spec.business
     if business is None:
         return None
     values = np.stack([value_rows(spec, business, facts, of, classes) for of in (scores, *(r.scores for r in rivals))])
@@ -113,7 +113,7 @@ def value_landed(
         scores: (n_rows,) or (n_rows, n_classes).
         classes: (n_classes,) of a multiclass task.
     """
-    business = model.spec.scope.business if model.spec.scope else None
+    business = model.spec.business
     if business is None:
         return np.full(len(keys), np.nan)
     return value_rows(model.spec, business, find_facts(model, landed, keys, business.columns), scores, classes)
@@ -125,7 +125,7 @@ def check_business(spec: ModelSpec) -> None:
     Raises:
         SpecError: it cannot be computed, such as a difference of text.
     """
-    business = spec.scope.business if spec.scope else None
+    business = spec.business
     if business is not None:
         nothing = {name: pa.nulls(1, ARROW_TYPES[spec.columns[name].type]) for name in business.columns}
         classes = np.zeros(1, np.str_) if spec.task == "multiclass" else None

@@ -126,7 +126,7 @@ def measure_value(
         scores: (n_rows,) or (n_rows, n_classes).
         classes: of a multiclass task.
     """
-    business = model.spec.scope.business if model.spec.scope else None
+    business = model.spec.business
     if business is None or not len(keys):
         return {}
     keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys

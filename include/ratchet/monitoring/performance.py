@@ -99,7 +99,7 @@ def _metric_signal(spec: ModelSpec, kind: str, shift: Shift, days: int) -> list[
 
 def _value_signal(spec: ModelSpec, series: _Series, days: Sequence[int]) -> list[Signal]:
     """What predictions are worth to the business; watched where the spec says how much less would count."""
-    business = spec.scope.business if spec.scope else None
+    business = spec.business
     shift = series.compare([business.number], days) if business is not None else None
     if business is None or business.margin is None or shift is None:
         return []

@@ -181,7 +181,7 @@ def evaluate_candidate(
 def _read_facts(workspace: Workspace, request: TrainingRequest, data: TrainingSet) -> pa.Table | None:
     """What the scope's value reads of the test rows, as the snapshot's table version had it."""
     spec, test = data.model.spec, data.test_table
-    business = spec.scope.business if spec.scope else None
+    business = spec.business
     if business is None:
         return None
     version = snapshot_of(workspace, request).sources.get(spec.name)

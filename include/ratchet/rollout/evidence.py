@@ -223,7 +223,7 @@ def _score(model: Model, table: pa.Table, outcomes: Outcomes) -> _Scored:
     table = table.filter(pa.array(is_known))
     hours = pc.cast(table["event_time"], pa.int64()).to_numpy() // 3_600_000_000
     said: tuple[Floats, npt.NDArray[Any] | None] = (table["score"].to_numpy(), None)
-    if spec.task == "multiclass" and spec.scope and spec.scope.business:
+    if spec.task == "multiclass" and spec.business:
         said = _class_scores(table)
     values = value_landed(model, outcomes.landed, table["key"].combine_chunks(), *said)
     return _Scored(table[UNIT].to_numpy(), table[KEY].to_numpy(), hours, _losses(spec, table, labels), values)
@@ -238,7 +238,7 @@ def _class_scores(table: pa.Table) -> tuple[Floats, npt.NDArray[Any]]:
 
 
 def _weigh_worth(spec: ModelSpec, champion: _Scored, challenger: _Scored | None) -> Worth | None:
-    business = spec.scope.business if spec.scope else None
+    business = spec.business
     if business is None:
         return None
 

@@ -18,7 +18,7 @@ from include.ratchet.spec.hashing import hash_spec
 from include.ratchet.spec.labels import ANNOTATIONS
 from include.ratchet.spec.monitoring import MonitoringSpec
 from include.ratchet.spec.privacy import PrivacySpec
-from include.ratchet.spec.scope import ScopeSpec
+from include.ratchet.spec.scope import BusinessSpec, ScopeSpec
 from include.ratchet.spec.segments import ModelKey, SegmentsSpec
 from include.ratchet.spec.serving import RolloutSpec, ServingSpec
 from include.ratchet.spec.tables import ColumnSpec, LabelSpec, QualitySpec, SourceSpec, TableSpec
@@ -236,6 +236,11 @@ class ModelSpec(Spec):
     def metric(self) -> str:
         """The metric that decides."""
         return self.evaluation.metric or DEFAULT_METRIC[self.task]
+
+    @property
+    def business(self) -> BusinessSpec | None:
+        """What a prediction is worth, where the scope states it."""
+        return self.scope.business if self.scope else None
 
     @property
     def margin(self) -> float:

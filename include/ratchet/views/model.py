@@ -202,7 +202,7 @@ def read_model(
 
 def _view_spec(spec: ModelSpec) -> SpecView:
     training = spec.training
-    business = spec.scope.business if spec.scope else None
+    business = spec.business
     return SpecView(
         description=spec.description, problem=spec.scope.problem if spec.scope else None,
         worth=f"{business.name}, {business.unit} a prediction" if business else None, task=spec.task,

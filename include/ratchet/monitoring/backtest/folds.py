@@ -114,7 +114,7 @@ class Folds:
         """A day's mean value of a prediction, nan without any, and of how many rows it is known."""
         if (fit, day) not in self._worths:
             spec, rows = self.history.spec, self.history.rows_of(day)
-            business = spec.scope.business if spec.scope else None
+            business = spec.business
             values = np.zeros(0)
             if business is not None and self.history.facts is not None:
                 facts = self.history.facts.take(pa.array(rows))

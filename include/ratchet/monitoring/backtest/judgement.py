@@ -92,7 +92,7 @@ class Judgement:
         )  # fmt: skip
 
     def _worth(self, run: Run, means: Bootstrap, starts: npt.NDArray[np.int64]) -> tuple[Interval, Interval] | None:
-        business = self._spec.scope.business if self._spec.scope else None
+        business = self._spec.business
         if business is None:
             return None
         own, never = (self._worth_of_days(one, starts) for one in (run, self._first))

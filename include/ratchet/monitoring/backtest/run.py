@@ -100,7 +100,7 @@ def run_backtest(
         results = tuple(judged.judge(run) for run in runs.values())
         rows = int(history.offsets[served.stop] - history.offsets[first])
         days = tuple(history.days[day].key for day in served)
-        business = model.spec.scope.business if model.spec.scope else None
+        business = model.spec.business
         worth = f"{business.name}, {business.unit} a prediction" if business else None
         return Backtest(
             request.key, model.spec.metric, candidate, days, rows, results, folds.fitted, folds.scored, worth
