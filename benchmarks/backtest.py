@@ -78,10 +78,14 @@ def render(runs: Mapping[str, Mapping[str, Any]], max_rows: int, workers: int) -
 def measure(workspace: Workspace, max_rows: int, workers: int) -> dict[str, object]:
     """One backtest: its seconds by stage, its memory, and its report."""
     begun: dict[str, float] = {}
+
+    def note(what: str, *_: int) -> None:
+        begun.setdefault(what, time.perf_counter())
+
     started = time.perf_counter()
     result = run_backtest(
         workspace, BacktestRequest(ModelKey(NAME), FIRST, LAST, POLICIES, "logistic", max_rows=max_rows),
-        lambda what, *_: begun.setdefault(what, time.perf_counter()), workers=workers,
+        note, workers=workers,
     )  # fmt: skip
     ended = time.perf_counter()
     stages = [*begun, "end"]

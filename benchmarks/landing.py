@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from include.ratchet.data.connections import MappedConnections
@@ -32,7 +33,7 @@ def main() -> None:
         settings = read_settings({"RATCHET_HOME": str(Path(folder) / "batch")})
         for name in model.spec.table_names:
             for label in ("a year, first time", "a year, again"):
-                _measure(f"{name}: {label}", lambda name=name: _land(model, name, days, settings))
+                _measure(f"{name}: {label}", partial(_land, model, name, days, settings))
         table = Table(settings, model.name, model.name)
         _measure("flight_delay: read back", lambda: table.read().num_rows)
         single = read_settings({"RATCHET_HOME": str(Path(folder) / "single")})

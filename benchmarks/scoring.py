@@ -36,6 +36,8 @@ from include.ratchet.evaluation.report import CostResult, evaluate
 from include.ratchet.evaluation.verdict import Verdict
 from include.ratchet.features import Inputs, Scorer, feature_names
 from include.ratchet.features.schema import known_columns
+from include.ratchet.pipeline.requests import TrainingRequest
+from include.ratchet.pipeline.train import build_set
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import upgrade
@@ -103,19 +105,18 @@ def prepare(workspace: Workspace, candidate: Candidate = CANDIDATE) -> None:
     for table in model.spec.table_names:
         land_many(model, table, days, lambda day: day.end, settings=settings,
                   connections=workspace.connections, run_id="benchmark")  # fmt: skip
-    rows = _rows(settings, model, FITTED_ROWS, [*known_columns(model), model.spec.label.column])
-    labelled = rows.filter(rows[model.spec.label.column].is_valid())
-    with Scorer(model, KEY, Inputs.open(settings, model), settings=settings) as scorer:
-        frame = features_frame(scorer.score(labelled), feature_names(model))
-    label = label_array(labelled, model.spec)
+    snapshot = build_set(workspace, TrainingRequest(KEY, "benchmark", AS_OF))
+    rows = snapshot.read().slice(0, FITTED_ROWS)
+    frame, label = features_frame(rows, feature_names(model)), label_array(rows, model.spec)
     estimator = fit_candidate(model, candidate, frame, label)
     content, form = dump_model(estimator, model.spec)
     scores = estimator.predict_proba(frame.iloc[:2000])[:, 1]
     version = register(model, Submission(
-        training_id="benchmark", lineage=_lineage(model, candidate), form=form, example=frame.iloc[:5], files={},
-        report=evaluate(model.spec, labelled.slice(0, 2000), label[:2000], scores, (), baselines=[], champion=None,
+        training_id="benchmark", lineage=_lineage(model, candidate, snapshot.id), form=form, files={},
+        example=frame.iloc[:5],
+        report=evaluate(model.spec, rows.slice(0, 2000), label[:2000], scores, (), baselines=[], champion=None,
                         cost=CostResult(0.0, 0.0, True)),
-        verdict=Verdict("promote", ()), model=content, reason="benchmark",
+        verdict=Verdict("promote", ()), model=content, estimator=estimator, reason="benchmark",
     ), settings)  # fmt: skip
     entry = ledger.Entry(KEY, "promotion", "benchmark", "benchmark", "benchmark", AS_OF, version.number, AS_OF)
     ledger.move_champion(entry, None, settings)
@@ -218,9 +219,9 @@ def _estimator(workspace: Workspace, model: Model) -> tuple[Any, tuple[str, ...]
     return load_estimator(model, version, workspace.settings), version.lineage.features
 
 
-def _lineage(model: Model, candidate: Candidate) -> Lineage:
+def _lineage(model: Model, candidate: Candidate, snapshot: str) -> Lineage:
     return Lineage(
-        key=KEY, as_of=AS_OF, window_start=None, snapshot="benchmark", source_versions={},
+        key=KEY, as_of=AS_OF, window_start=None, snapshot=snapshot, source_versions={},
         features=feature_names(model), candidate=candidate.name, params=candidate.params, search={}, seed=0,
         spec_hash=model.spec.hash, code_hash=hash_code(model), lock_hash=hash_lock(), git_commit="unknown",
         is_dirty=True, python=python_version(),

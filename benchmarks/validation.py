@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 
@@ -38,7 +39,7 @@ def main() -> None:
         settings = read_settings({"RATCHET_HOME": folder})
         landing_s = _measure("landing a year of flights", lambda: _land(model, days, settings))
         day = days[200]
-        check = {"settings": settings, "run_id": "benchmark", "as_of": days[-1].end}
+        check: dict[str, Any] = {"settings": settings, "run_id": "benchmark", "as_of": days[-1].end}
         _measure("the library's import, and a day", lambda: validate_partition(model, model.name, day, **check))
         _measure("a day", lambda: validate_partition(model, model.name, day, **check))
         partitions_s = _measure("a year", lambda: validate_partitions(model, model.name, days, **check))

@@ -31,8 +31,9 @@ from include.ratchet.stack.control import start_stack, stop_stack
 
 PROJECT = Path(__file__).resolve().parents[2]
 FIRST, LAST, AS_OF = "2013-01-01", "2013-10-31", "2013-11-01"
-DIVIDED = {"flight_by_carrier": "carrier", "flight_by_route": ["origin", "destination"]}
+DIVIDED: dict[str, str | list[str]] = {"flight_by_carrier": "carrier", "flight_by_route": ["origin", "destination"]}
 MIN_ROWS = 2000
+NONE = (0.0, 0.0, 0.0)
 HEAD = f"""# Flights by segment
 
 Made by `python -m benchmarks.fleet.flights`: January to October 2013, tested on the last eight weeks; a segment with
@@ -65,16 +66,16 @@ def show(settings: Settings, name: str, run_id: str, seconds: float, limit: int)
     """The run's table as Markdown, those with a model of their own first."""
     content = RunFolder(open_blobs(settings), ModelKey(name), run_id).need_json(TABLE)
     results = [KeyResult.from_dict(one) for one in content]
-    judged = sorted((one for one in results if one.gain), key=lambda one: -(one.gain or (0.0,))[1])
-    wins = sum((one.gain or (0, 0))[1] > 0 for one in judged)
-    loses = sum((one.gain or (0, 0, 1))[2] < 0 for one in judged)
+    judged = sorted((one for one in results if one.gain), key=lambda one: -(one.gain or NONE)[1])
+    wins = sum((one.gain or NONE)[1] > 0 for one in judged)
+    loses = sum((one.gain or NONE)[2] < 0 for one in judged)
     print(f"\n## {name}: {len(results)} segments\n")
     print(f"{', '.join(f'{number} {outcome}' for outcome, number in count(results).items())}. Of {len(judged)} judged "
           f"beside the pooled model, {wins} surely beat it, {loses} are surely worse, {len(judged) - wins - loses} "
           f"cannot be told apart. The training took {seconds:.0f} s.\n")  # fmt: skip
     print("| segment | rows | AUC | gain over the pooled model | outcome |\n| --- | ---: | ---: | --- | --- |")
     for one in judged[:limit]:
-        value, low, high = one.gain or (0.0, 0.0, 0.0)
+        value, low, high = one.gain or NONE
         gain = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
         print(f"| {one.segment} | {one.rows:,} | {one.metric:.3f} | {gain} | {one.outcome} |")
     if len(judged) > limit:

@@ -118,7 +118,8 @@ def _report_power(quiet: list[list[Look]], changed: dict[str, list[list[Look]]])
 
 def _found(months: Sequence[Watched]) -> list[Any]:
     cells = []
-    for first in (lambda one: next((day for day in one.incidents if day >= CHANGE_DAY), None), lambda one: one.retrain):
-        days = [day - CHANGE_DAY for one in months if (day := first(one)) is not None and day >= CHANGE_DAY]
+    incidents = [next((day for day in one.incidents if day >= CHANGE_DAY), None) for one in months]
+    for found in (incidents, [one.retrain for one in months]):
+        days = [day - CHANGE_DAY for day in found if day is not None and day >= CHANGE_DAY]
         cells.append(f"{len(days) / len(months):.0%}, {np.median(days):g}" if days else "0 %")
     return cells

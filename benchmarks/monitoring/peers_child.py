@@ -22,7 +22,7 @@ def main() -> None:
         (folder / "alarms.json").write_text(json.dumps(found))
 
 
-def watch_nannyml(reference: pd.DataFrame, live: pd.DataFrame, late: int) -> dict[str, list]:
+def watch_nannyml(reference: pd.DataFrame, live: pd.DataFrame, late: int) -> dict[str, list[int]]:
     """Daily chunks, every threshold as the library has it."""
     import nannyml
 

@@ -61,13 +61,14 @@ def count_reads(folder: Path, name: str) -> list[str]:
     """Partitions of records that a first look reads: its own with all columns, others for labels only."""
     from include.ratchet.monitoring import monitor, observe
 
-    read, known = [], observe.read_partitions
+    read: list[str] = []
+    known = observe.read_partitions  # type: ignore[attr-defined]
 
     def spy(delta: Any, partitions: Any, *further: Any) -> Any:
         read.extend(partitions)
         return known(delta, partitions, *further)
 
-    observe.read_partitions = spy
+    observe.read_partitions = spy  # type: ignore[attr-defined, assignment]
     monitor.profile(open_home(folder), name, ["all"], PARTITION, AS_OF)
     return sorted(set(read))
 

@@ -108,7 +108,7 @@ def kind_of(column: int) -> str:
 
 def score_values() -> Floats:
     """The score at each cell of the grid."""
-    return expit(_BASE + _MIDDLES)
+    return np.asarray(expit(_BASE + _MIDDLES))
 
 
 def draw(world: World, change: Change, seed: int) -> Stream:
@@ -179,7 +179,7 @@ def _shocks(rng: np.random.Generator, days: int, columns: int, phi: float) -> Fl
     found[0] = noise[0]
     for day in range(1, days):
         found[day] = phi * found[day - 1] + np.sqrt(1 - phi**2) * noise[day]
-    return np.sqrt(2 / 3) * found[:, 1:] + np.sqrt(1 / 3) * found[:, :1]
+    return np.asarray(np.sqrt(2 / 3) * found[:, 1:] + np.sqrt(1 / 3) * found[:, :1])
 
 
 def _is_on(world: World, change: Change, day: int) -> bool:
@@ -219,7 +219,7 @@ def _column_shares(world: World, change: Change, moved: Floats, directions: Floa
     for day in range(world.reference_days, days):
         if FAULTY[change.kind] >= 0 and _is_on(world, change, day):
             shares[day, FAULTY[change.kind]] = _broken(change, shares[day, FAULTY[change.kind]])
-    return shares / shares.sum(axis=2, keepdims=True)
+    return np.asarray(shares / shares.sum(axis=2, keepdims=True))
 
 
 def _broken(change: Change, shares: Floats) -> Floats:

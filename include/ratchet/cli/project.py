@@ -19,7 +19,7 @@ _BIN = Path(sys.executable).parent
 CHECKS: dict[str, tuple[str, ...]] = {
     "ruff check": (str(_BIN / "ruff"), "check", "."),
     "ruff format": (str(_BIN / "ruff"), "format", "--check", "."),
-    "mypy": (str(_BIN / "mypy"), "include", "plugins"),
+    "mypy": (str(_BIN / "mypy"), "include", "plugins", "benchmarks"),
     "import-linter": (str(_BIN / "lint-imports"),),
     "packages": (sys.executable, "-m", "include.ratchet.cli.packages"),
     "pytest": (sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not system and not stack"),

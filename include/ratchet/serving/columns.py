@@ -35,18 +35,25 @@ def read_columns(fields: Sequence[Field], rows: Sequence[Any], years: tuple[int,
         years: first and last of instants.
     """
     names = {field.name for field in fields}
-    if not all(type(row) is dict and row.keys() <= names for row in rows):
+    if not all(type(row) is dict for row in rows):
         return None
+    orders = {tuple(row) for row in rows}
+    if not all(names.issuperset(order) for order in orders):
+        return None
+    if len(orders) == 1:  # as programs write them
+        values = dict(zip(*orders, zip(*map(dict.values, rows), strict=True), strict=True))
+    else:
+        values = {name: [row.get(name) for row in rows] for name in names}
     columns = {}
     for field in fields:
-        column = _read_column(field, [row.get(field.name) for row in rows], years)
+        column = _read_column(field, values.get(field.name, [None] * len(rows)), years)
         if column is None:
             return None
         columns[field.name] = column
     return pa.table(columns)
 
 
-def _read_column(field: Field, values: list[Any], years: tuple[int, int]) -> pa.Array | None:
+def _read_column(field: Field, values: Sequence[Any], years: tuple[int, int]) -> pa.Array | None:
     kinds = set(map(type, values)) - {type(None)}
     if not kinds <= _GIVEN[field.type]:
         return None
@@ -59,13 +66,13 @@ def _read_column(field: Field, values: list[Any], years: tuple[int, int]) -> pa.
     return column
 
 
-def _read_plain(kind: ColumnType, values: list[Any]) -> pa.Array:
+def _read_plain(kind: ColumnType, values: Sequence[Any]) -> pa.Array:
     if kind == "date":
         return pa.array(values, pa.string()).cast(pa.date32())
     return pa.array(values, ARROW_TYPES[kind])
 
 
-def _read_times(values: list[Any], years: tuple[int, int]) -> pa.Array | None:
+def _read_times(values: Sequence[Any], years: tuple[int, int]) -> pa.Array | None:
     texts = pa.array(values, pa.string())
     if pc.any(pc.invert(pc.match_substring_regex(texts, _ISO)), min_count=0).as_py():
         return None

@@ -68,7 +68,9 @@ class Outcome:
 
 
 class Predictor:
-    """Predicts for one model and all of its segments, one batch at a time. What answers may be replaced at any moment.
+    """Predicts for one model and all of its segments. What answers may be replaced at any moment.
+
+    Features are computed for one batch at a time; estimators may be asked by several threads at once.
 
     Args:
         model: whose rows.
@@ -130,7 +132,7 @@ class Predictor:
             before.scorer.close()
 
     def close(self) -> None:
-        """Let go of everything, after the batch that is being predicted."""
+        """Let go of everything, after the features that are being computed."""
         with self._busy:
             self._is_closed = True
             self.online.scorer.close()
@@ -142,15 +144,13 @@ class Predictor:
             NotDeployedError: the model was let go meanwhile; load it again.
             RatchetError: the features cannot be computed.
         """
+        spec, rows = self.model.spec, self.reader.to_table(request.read for request in requests)
         with self._busy:
             if self._is_closed:
                 message = f"{self.key} was let go to make room"
                 raise NotDeployedError(message)
-            return self._predict(self.online, requests)
-
-    def _predict(self, online: Online, requests: Sequence[Request]) -> Outcome:
-        spec = self.model.spec
-        features = online.scorer.score(self.reader.to_table(request.read for request in requests))
+            online = self.online
+            features = online.scorer.score(rows)
         answering, choices = self._choose(requests)
         pooled_for = [segment if segment != one.key.segment else None for request in requests
                       for segment, one in zip(request.segments, request.answering, strict=True)]  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _TIME = pa.timestamp("us", "UTC")
 _DRAWN = ("champion", "challenger", "holdout")
 """Routes of which it was drawn by lot whether the row is held out."""
-_QUARTER = 15 * 60 * 1_000_000
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 class Masker:
@@ -69,7 +69,7 @@ def record_rows(
 ) -> pa.Table:  # fmt: skip
     """One record for each row that is answered, and one for each challenger that a champion stood in for."""
     count, now = features.num_rows, time.monotonic()
-    fitted = [one.fitted[version] for one, version in zip(answering, scored.versions, strict=True)]
+    answered = _describe_answering(answering, scored.versions)
     owned = pa.table({
         "request_id": [one.id for one in requests],
         "received_at": pa.array([one.received_at for one in requests], _TIME),
@@ -82,12 +82,9 @@ def record_rows(
         "key": [key for one in requests for key in one.keys],
         "event_time": features[spec.event_time],
         "prediction_time": features["_prediction_time"],
-        "version": scored.versions,
+        **{name: answered[name] for name in answered.column_names},
         "route": scored.routes,
-        "segment": [one.key.segment for one in answering],
         "pooled_for": pooled_for,
-        "mode": [one.route.mode for one in answering],
-        "deployed_at": [one.deployed_at for one in fitted],
         "score": pa.array(scored.scores, from_pandas=True),
         "output": [orjson.dumps(one).decode() for one in outputs],
         "error": pa.nulls(count, pa.string()),
@@ -100,13 +97,29 @@ def record_rows(
             ],
             pa.float64(),
         ),
-        "code_hash": [one.code_hash for one in fitted],
-        "lock_hash": [one.lock_hash for one in fitted],
     }
     same = {"model": spec.name, "answered_at": answered_at, "known_until": known_until}
     columns |= {name: pa.repeat(pa.scalar(value, REQUESTS.field(name).type), count) for name, value in same.items()}
     table = _assemble(spec, columns, features, masker.features)
     return pa.concat_tables([table, _failed(table, scored)]) if scored.failures else table
+
+
+def _describe_answering(answering: Sequence[Deployment], versions: Sequence[int]) -> pa.Table:
+    """By row, what is recorded of the version that answered it: of many rows there are few."""
+    by_row = [(id(one), version) for one, version in zip(answering, versions, strict=True)]
+    distinct = dict(zip(by_row, answering, strict=True))
+    places = {key: place for place, key in enumerate(distinct)}
+    chosen = [(one, one.fitted[version]) for (_, version), one in distinct.items()]
+    return pa.table(
+        {
+            "version": pa.array([fitted.number for _, fitted in chosen], pa.int32()),
+            "segment": [one.key.segment for one, _ in chosen],
+            "mode": [one.route.mode for one, _ in chosen],
+            "deployed_at": pa.array([fitted.deployed_at for _, fitted in chosen], _TIME),
+            "code_hash": [fitted.code_hash for _, fitted in chosen],
+            "lock_hash": [fitted.lock_hash for _, fitted in chosen],
+        }
+    ).take(pa.array([places[key] for key in by_row]))
 
 
 def score_shadow(records: pa.Table, version: int, deployed_at: datetime, scores: npt.NDArray[np.float64] | None,
@@ -151,10 +164,13 @@ def _column(values: Any, kind: pa.DataType) -> Any:
 
 
 def _partitions(spec: ModelSpec, times: pa.ChunkedArray) -> pa.Array:
-    # Every zone's days and hours begin at a quarter of an hour.
-    quarters, places = np.unique(times.cast(pa.int64()).to_numpy() // _QUARTER, return_inverse=True)
-    begins = pa.array(quarters * _QUARTER).cast(_TIME).to_pylist()
-    return pa.array([partition_of(spec, begin).key for begin in begins], pa.string()).take(pa.array(places))
+    instants, places = np.unique(times.cast(_TIME).cast(pa.int64()).to_numpy(), return_inverse=True)
+    keys: list[str] = []
+    while len(keys) < len(instants):
+        part = partition_of(spec, _EPOCH + timedelta(microseconds=int(instants[len(keys)])))
+        end = int(np.searchsorted(instants, (part.end - _EPOCH) // _MICROSECOND))
+        keys += [part.key] * (end - len(keys))
+    return pa.array(keys, pa.string()).take(pa.array(places))
 
 
 def _replace(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:

@@ -214,7 +214,9 @@ class Service:
 
     def _batcher(self, key: ModelKey) -> Batcher:
         if key not in self._batchers:
-            self._batchers[key] = Batcher(lambda requests: self._answer(key, requests), self._pool, _BATCH_ROWS)
+            self._batchers[key] = Batcher(
+                lambda requests: self._answer(key, requests), self._pool, _BATCH_ROWS, _WORKERS
+            )
         return self._batchers[key]
 
     def _answer(self, key: ModelKey, requests: Sequence[Request]) -> None:

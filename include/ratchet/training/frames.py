@@ -27,15 +27,20 @@ def features_frame(table: pa.Table, features: Sequence[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    columns: dict[str, Any] = {}
-    for name in features:
-        column = table.column(name)
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            columns[name] = column.to_pandas().astype(object)
-        else:
-            floats = column if pa.types.is_float64(column.type) else pc.cast(column, pa.float64())
-            columns[name] = floats.to_numpy(zero_copy_only=False)
-    return pd.DataFrame(columns, columns=list(features))
+    texts = {name for name in features if _is_text(table.schema.field(name).type)}
+    numbers = [name for name in features if name not in texts]
+    block = np.empty((len(numbers), table.num_rows))  # as the frame keeps it, so that nothing is copied again
+    for place, name in enumerate(numbers):
+        block[place] = table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    frame = pd.DataFrame(block.T, columns=numbers, copy=False)
+    for place, name in enumerate(features):
+        if name in texts:
+            frame.insert(place, name, table.column(name).to_pandas().astype(object))
+    return frame
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def label_array(table: pa.Table, spec: ModelSpec) -> npt.NDArray[Any]:
