@@ -9,6 +9,7 @@ at a time, in turn, and `wrk` on the same cores. Compared are:
   is on the disk.
 - *unrecorded*: the same with a log that keeps nothing, to tell what recording costs.
 - *unshipped*: the same with a log that is not shipped into the table meanwhile.
+- *in memory*: unshipped, with its log where syncing takes no time, to tell what of recording is the disk's.
 - *unbatched*: the same with one request in a batch, to tell what batches cost a lone request.
 - *bare FastAPI*: `predict_proba` of features that the caller sends ready made; records nothing.
 - *MLflow*: `mlflow models serve` with its default settings; the features ready made as well.
@@ -53,12 +54,16 @@ from include.ratchet.training.frames import features_frame
 RESULTS = PROJECT / "benchmarks" / "results" / "serving.md"
 KEY = ModelKey(NAME)
 PORT = 18091
+MEMORY = Path("/dev/shm")  # noqa: S108 - where syncing takes no time
 DAYS = ["2013-12-30", "2013-12-31"]
 CHAMPION = Candidate("lightgbm", {"learning_rate": 0.08, "num_leaves": 60, "min_child_samples": 60})
 """Of the kind and about the size that the search of the demonstration chooses."""
 LOADS = {"one connection": (1, 1), "32 connections": (32, 1), "1,000 rows": (2, 1000)}
 """Connections, and rows of a request."""
-CHANGED = {"unrecorded": list(LOADS)[:2], "unshipped": list(LOADS)[:2], "unbatched": list(LOADS)[:1]}
+CHANGED = {
+    "unrecorded": list(LOADS)[:2], "unshipped": list(LOADS)[:2], "in memory": list(LOADS)[:2],
+    "unbatched": list(LOADS)[:1],
+}  # fmt: skip
 """What else is measured of the service, and under which loads."""
 
 
@@ -107,11 +112,26 @@ def main() -> None:
             prepare(workspace, CHAMPION)
         model = workspace.model(NAME)
         materialise(workspace, model, partition_of(model.spec, DAYS[-1]).end)
+        disk = time_disk(Path(folder))
         found = measure(workspace, Path(folder), arguments.seconds, arguments.repeats)
-    text = report(found, arguments.seconds, arguments.repeats)
+    text = report(found, arguments.seconds, arguments.repeats, disk)
     print(text)
     if arguments.write:
         RESULTS.write_text(text)
+
+
+def time_disk(folder: Path) -> str:
+    """How long the disk takes to sync what a batch of requests takes in the log."""
+    times = []
+    with (folder / "sync").open("wb") as file:
+        for _ in range(500):
+            file.write(b"\0" * 32_768)
+            file.flush()
+            started = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - started) * 1000)
+    middle, worst = statistics.median(times), statistics.quantiles(times, n=100)[98]
+    return f"The disk syncs 32 KB in {middle:.1f} ms (p50), {worst:.1f} ms (p99)."
 
 
 def serve(kind: str) -> None:
@@ -121,6 +141,7 @@ def serve(kind: str) -> None:
     from include.ratchet.serving import __main__ as program
     from include.ratchet.serving import service
     from include.ratchet.serving.log import Batch, RecordLog
+    from include.ratchet.serving.shipping import Shipper
 
     def forget(self: RecordLog, batch: Batch) -> Future[None]:
         done: Future[None] = Future()
@@ -129,8 +150,8 @@ def serve(kind: str) -> None:
 
     if kind == "unrecorded":
         RecordLog.submit = forget  # type: ignore[method-assign]
-    elif kind == "unshipped":
-        service.ship = lambda log, settings: 0  # type: ignore[attr-defined]
+    elif kind in ("unshipped", "in memory"):
+        Shipper.ship = lambda self: 0  # type: ignore[method-assign]
     else:
         service._BATCH_ROWS = 1
     program.main()
@@ -144,7 +165,7 @@ def measure(workspace: Workspace, folder: Path, seconds: float, repeats: int) ->
     found: dict[str, dict[str, list[Any]]] = {name: {load: [] for load in CHANGED.get(name, LOADS)} for name in servers}
     for _ in range(repeats):
         for name, server in servers.items():
-            with _running(server, workspace, folder):
+            with _running(server, workspace, folder, MEMORY if name == "in memory" else folder):
                 for load in found[name]:
                     connections, size = LOADS[load]
                     bodies = folder / f"{name}-{size}.jsonl"
@@ -158,7 +179,7 @@ def measure(workspace: Workspace, folder: Path, seconds: float, repeats: int) ->
     return found
 
 
-def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, repeats: int) -> str:
+def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, repeats: int, disk: str) -> str:
     """The medians and their ratios as Markdown."""
     medians = {
         name: {load: {what: statistics.median(one[what] for one in runs) for what in runs[0]}
@@ -168,6 +189,7 @@ def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, rep
     lines = [
         "# Serving: how many predictions a second, and how soon", "",
         f"Median of {repeats} runs of {seconds:g} s each, servers in turn; LightGBM; `wrk` on the same cores.", "",
+        disk, "",
         "| server | load | requests/s | p50 ms | p99 ms | refused |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, loads in medians.items():
@@ -176,7 +198,7 @@ def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, rep
                          f"{one['refused'] + one['failed']:.0f} |")  # fmt: skip
     own, mlflow, bare = (medians[name] for name in ("Ratchet", "MLflow", "bare FastAPI"))
     lone, many, batch = LOADS
-    bare_log, logged = medians["unrecorded"], medians["unshipped"]
+    bare_log, logged, at_once = (medians[name] for name in ("unrecorded", "unshipped", "in memory"))
     queued = own[lone]["p50_ms"] - medians["unbatched"][lone]["p50_ms"]
     limit = medians["predict_proba"][batch]["rate"]
     lines += [
@@ -185,8 +207,9 @@ def report(found: Mapping[str, Mapping[str, Sequence[Any]]], seconds: float, rep
         f"| p99 at 32 connections beside MLflow | {own[many]['p99_ms'] / mlflow[many]['p99_ms']:.3f} x | below 0.2 x |",
         f"| requests/s at 32 connections beside bare FastAPI | {own[many]['rate'] / bare[many]['rate']:.2f} x | 1 x |",
         *(
-            f"| what recording adds to {what[:3]} of {load} | {logged[load][what] - bare_log[load][what]:.1f} ms, and "
-            f"shipping {own[load][what] - logged[load][what]:.1f} ms | {'below 1 ms' if what == 'p99_ms' else ''} |"
+            f"| what recording adds to {what[:3]} of {load} | {at_once[load][what] - bare_log[load][what]:.1f} ms, the "
+            f"disk {logged[load][what] - at_once[load][what]:.1f} ms, and shipping "
+            f"{own[load][what] - logged[load][what]:.1f} ms | {'below 1 ms' if what == 'p99_ms' else ''} |"
             for load in (lone, many)
             for what in ("p50_ms", "p99_ms")
         ),
@@ -226,11 +249,11 @@ def _servers(workspace: Workspace, folder: Path) -> dict[str, Server]:
 
 
 @contextmanager
-def _running(server: Server, workspace: Workspace, folder: Path) -> Iterator[None]:
-    settings = workspace.settings
+def _running(server: Server, workspace: Workspace, folder: Path, logs: Path) -> Iterator[None]:
+    settings, records = workspace.settings, tempfile.mkdtemp(dir=logs)
     environ = {
         **os.environ, "RATCHET_HOME": str(settings.home), "RATCHET_SERVING_PORT": str(PORT),
-        "RATCHET_SERVING_LOG": tempfile.mkdtemp(dir=folder), "MLFLOW_TRACKING_URI": settings.mlflow_url,
+        "RATCHET_SERVING_LOG": records, "MLFLOW_TRACKING_URI": settings.mlflow_url,
         "PYTHONPATH": str(PROJECT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }  # fmt: skip
     with (folder / "server.log").open("w") as log:
@@ -247,6 +270,7 @@ def _running(server: Server, workspace: Workspace, folder: Path) -> Iterator[Non
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
+        shutil.rmtree(records)
 
 
 def _answers(path: str) -> bool:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import Metadata, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.ratchet.orchestration.assets import requests_asset
 from include.ratchet.orchestration.steps import open_workspace
-
-if TYPE_CHECKING:
-    from include.ratchet.settings import Settings
 
 Json = dict[str, Any]
 
@@ -26,22 +22,13 @@ def ship(model: str) -> Json:
     that is in use ships only once all the same.
     """
     from include.ratchet.serving.config import read_config
+    from include.ratchet.serving.log import LogFile
+    from include.ratchet.serving.shipping import ship as ship_log
 
     settings = open_workspace().settings
     folders = {read_config(os.environ).log_dir, *settings.home.glob("serving*")}
     logs = {folder.resolve() for folder in folders if (folder / "records.sqlite").exists()}
-    return {"shipped": sum(_ship(folder, settings) for folder in sorted(logs))}
-
-
-def _ship(folder: Path, settings: Settings) -> int:
-    from include.ratchet.serving.log import RecordLog
-    from include.ratchet.serving.shipping import ship as ship_log
-
-    log = RecordLog(folder)
-    try:
-        return ship_log(log, settings)
-    finally:
-        log.close()
+    return {"shipped": sum(ship_log(LogFile(folder), settings) for folder in sorted(logs))}
 
 
 def compact(model: str) -> Json:

@@ -6,6 +6,7 @@ whose `submit` has ended. A batch is one Arrow table, so that every value keeps 
 
 from __future__ import annotations
 
+import functools
 import io
 import queue
 import sqlite3
@@ -31,8 +32,10 @@ CREATE INDEX IF NOT EXISTS by_model ON batches (model, kind, seq);
 CREATE TABLE IF NOT EXISTS answers (
     model TEXT NOT NULL, request_id TEXT NOT NULL, answer BLOB NOT NULL, written_at REAL NOT NULL,
     PRIMARY KEY (model, request_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_age ON answers (written_at);
 """
 _STOP = None
+_MANY = 64
 ANSWERS_S = 86_400.0
 """For so long a request that is sent again gets the answer that was recorded."""
 
@@ -68,41 +71,22 @@ class _Entry:
     done: Future[None] = field(default_factory=Future)
 
 
-class RecordLog:
-    """One service's log. Rows are committed by a thread of its own, all that have gathered in one transaction.
+class LogFile:
+    """A log as it lies on the disk, for whoever reads it or ships it.
 
     Args:
-        folder: where the log lies; one service at a time.
+        folder: where a service has written it.
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "records.sqlite"
-        self.is_writable = True
-        connection = self._connect()
-        connection.executescript(_SCHEMA)
-        connection.execute("INSERT OR IGNORE INTO about VALUES ('name', ?)", (uuid.uuid4().hex,))
-        connection.commit()
-        self.name: str = connection.execute("SELECT value FROM about WHERE name = 'name'").fetchone()[0]
-        connection.close()
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._local = threading.local()
-        self._thread = threading.Thread(target=self._write_all, name="record-log", daemon=True)
-        self._thread.start()
 
-    def submit(self, batch: Batch) -> Future[None]:
-        """Record a batch; the future ends when it is on the disk.
-
-        The future raises LogUnavailableError if it cannot be.
-        """
-        entry = _Entry(batch)
-        self._queue.put(entry)
-        return entry.done
-
-    def probe(self) -> None:
-        """See whether a log that could not be written can be written again."""
-        if not self.is_writable:
-            self._queue.put(_Entry(None))
+    @functools.cached_property
+    def name(self) -> str:
+        """Of the log, wherever it lies: its commits carry it."""
+        name: str = self._reader().execute("SELECT value FROM about WHERE name = 'name'").fetchone()[0]
+        return name
 
     def find_answer(self, model: str, request_id: str) -> bytes | None:
         """What a request was answered before, if it was."""
@@ -137,6 +121,54 @@ class RecordLog:
         with connection:
             connection.execute("DELETE FROM batches WHERE model = ? AND kind = ? AND seq <= ?", (model, kind, seq))
             connection.execute("DELETE FROM answers WHERE written_at < ?", (time.time() - ANSWERS_S,))
+
+    def _reader(self) -> sqlite3.Connection:
+        """A connection of this thread's own."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = self._connect()
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+
+class RecordLog(LogFile):
+    """One service's log. Rows are committed by a thread of its own, all that have gathered in one transaction.
+
+    Args:
+        folder: where the log lies; one service at a time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.is_writable = True
+        connection = self._connect()
+        connection.executescript(_SCHEMA)
+        connection.execute("INSERT OR IGNORE INTO about VALUES ('name', ?)", (uuid.uuid4().hex,))
+        connection.commit()
+        connection.close()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name="record-log", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> Future[None]:
+        """Record a batch; the future ends when it is on the disk.
+
+        The future raises LogUnavailableError if it cannot be.
+        """
+        entry = _Entry(batch)
+        self._queue.put(entry)
+        return entry.done
+
+    def probe(self) -> None:
+        """See whether a log that could not be written can be written again."""
+        if not self.is_writable:
+            self._queue.put(_Entry(None))
 
     def close(self) -> None:
         """Commit what has gathered and stop."""
@@ -193,23 +225,11 @@ class RecordLog:
             [(one.model, request, answer, now) for one in batches for request, answer in one.answers],
         )
 
-    def _reader(self) -> sqlite3.Connection:
-        """A connection of this thread's own."""
-        if not hasattr(self._local, "connection"):
-            self._local.connection = self._connect()
-        connection: sqlite3.Connection = self._local.connection
-        return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
 
 def pack(rows: pa.Table) -> bytes:
-    """A table as bytes that keep every bit."""
+    """A table as bytes that keep every bit; many rows repeat much, and few are not worth the while."""
+    options = pa.ipc.IpcWriteOptions(compression="lz4" if rows.num_rows >= _MANY else None)
     content = io.BytesIO()
-    with pa.ipc.new_stream(content, rows.schema) as writer:
+    with pa.ipc.new_stream(content, rows.schema, options=options) as writer:
         writer.write_table(rows)
     return content.getvalue()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from include.ratchet.serving.metrics import Metrics
 from include.ratchet.serving.predictor import Outcome, Predictor
 from include.ratchet.serving.requests import Answer, Request
 from include.ratchet.serving.shadow import Shadows
-from include.ratchet.serving.shipping import ship
+from include.ratchet.serving.shipping import Shipper, ship
 from include.ratchet.settings import Settings
 from include.ratchet.spec import WHOLE, ModelKey, find_models
 
@@ -34,7 +33,6 @@ _BATCH_ROWS = 256
 _WORKERS = 2
 _LOADERS = 4
 """Segments that are loaded at once; a registry that hangs keeps as many waiting, and nobody who is loaded."""
-_SHIP_NICE = 10
 
 
 class Service:
@@ -60,10 +58,11 @@ class Service:
         self._shadows = Shadows(self.log, self.metrics)
         self._waiting_rows = 0
         self._in_flight: dict[tuple[str, str], Future[Answer]] = {}
+        self._shipper = Shipper(self.log, settings)
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(self._watch, config.poll_s), name="watch", daemon=True),
-            threading.Thread(target=self._ship_all, name="ship", daemon=True),
+            threading.Thread(target=self._repeat, args=(self._ship, config.ship_s), name="ship", daemon=True),
             threading.Thread(target=self._run_shadows, name="shadow", daemon=True),
         ]
         for thread in self._threads:
@@ -188,6 +187,7 @@ class Service:
         self._shadows.close()
         for thread in self._threads:
             thread.join(30)
+        self._shipper.close()
         self.log.close()
         with suppress(Exception):  # it stays in the log, and the next service ships it
             ship(self.log, self.settings)
@@ -275,13 +275,8 @@ class Service:
         self.log.probe()
         self.deployments.refresh()
 
-    def _ship_all(self) -> None:
-        # Its threads, and those that the writer of tables starts from here, give way to whoever answers.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _SHIP_NICE)
-        self._repeat(self._ship, self.config.ship_s)
-
     def _ship(self) -> None:
-        ship(self.log, self.settings)
+        self._shipper.ship()
 
     def _repeat(self, work: Callable[[], None], every_s: float) -> None:
         """Do something again and again; a failure is said once for each stretch of failures."""

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 
 from include.ratchet.data.erased import find_subjects, read_erased
 from include.ratchet.data.records import Kind, RecordTable
 from include.ratchet.data.tables import retry_commits
-from include.ratchet.serving.log import RecordLog
+from include.ratchet.serving.log import LogFile
 from include.ratchet.settings import Settings
 from include.ratchet.spec import get_model
 
 _ROWS = 50_000
 """That go into one commit, and are in memory."""
+_NICE = 10
+_PR_SET_PDEATHSIG = 1
 
 
-def ship(log: RecordLog, settings: Settings) -> int:
+class Shipper:
+    """Ships a log in a process of its own, which takes neither the interpreter nor the processors from who answers.
+
+    Args:
+        log: what to ship.
+        settings: where its tables are.
+    """
+
+    def __init__(self, log: LogFile, settings: Settings) -> None:
+        self._folder, self._settings = log.path.parent, settings
+        self._pool: ProcessPoolExecutor | None = None
+
+    def ship(self) -> int:
+        """Append everything that waits; see `ship`.
+
+        Raises:
+            BrokenProcessPool: its process was ended; the next call has another one.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _give_way)
+        try:
+            return self._pool.submit(_ship_folder, self._folder, self._settings).result()
+        except BrokenProcessPool:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process, after what it ships."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+
+def _give_way() -> None:
+    """Rank behind who answers, leave Ctrl-C to them, and end with them, however they end."""
+    os.nice(_NICE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _ship_folder(folder: Path, settings: Settings) -> int:
+    return ship(LogFile(folder), settings)
+
+
+def ship(log: LogFile, settings: Settings) -> int:
     """Append everything that waits in a log to its tables.
 
     A commit carries the log's name and the last number in it; what is up to that number is never appended again.
@@ -31,7 +86,7 @@ def ship(log: RecordLog, settings: Settings) -> int:
         return sum(_ship_model(log, model, kind, settings) for model, kind in log.waiting_models())
 
 
-def _ship_model(log: RecordLog, model: str, kind: Kind, settings: Settings) -> int:
+def _ship_model(log: LogFile, model: str, kind: Kind, settings: Settings) -> int:
     own = get_model(settings.models_dir, model)
     table, erased = RecordTable(settings, own, kind), read_erased(settings, own.spec)
     # What is up to here was committed by a shipment that may have died before it could say so. What comes while this
@@ -66,7 +121,7 @@ def _join(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 @contextmanager
-def _alone(log: RecordLog) -> Iterator[None]:
+def _alone(log: LogFile) -> Iterator[None]:
     """One shipment of a log at a time; the kernel lets go of the lock when its holder dies."""
     with log.path.with_suffix(".shipping").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -12,9 +13,11 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
 import httpx
+import psutil
 import pyarrow as pa
 import pytest
 
@@ -23,7 +26,7 @@ from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.errors import LogUnavailableError
 from include.ratchet.serving import shipping
 from include.ratchet.serving.log import Batch, RecordLog
-from include.ratchet.serving.shipping import ship
+from include.ratchet.serving.shipping import Shipper, ship
 from include.ratchet.settings import PROJECT
 from include.ratchet.spec import get_model
 from tests.include.ratchet.serving.conftest import AS_OF, MODEL, make_rows, set_route
@@ -112,6 +115,34 @@ def test_two_shipments_at_once_ship_once(log, settings, table, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(lambda _: ship(log, settings), range(4))) == 30
     assert table.read().num_rows == 30
+
+
+def test_a_shipping_process_that_is_killed_ships_once(log, settings, table):
+    shipper, generator, count = Shipper(log, settings), random.Random(3), 0  # noqa: S311
+    killed = 0
+    for _ in range(5):
+        for _ in range(100):
+            count += 1
+            log.submit(batch(f"r{count}")).result()
+        known = set(multiprocessing.active_children())
+        with ThreadPoolExecutor(1) as pool:
+            shipped = pool.submit(shipper.ship)
+            while not (ours := set(multiprocessing.active_children()) - known):
+                time.sleep(0.01)
+            time.sleep(generator.uniform(0, 3))
+            for process in ours:
+                process.kill()
+            try:
+                shipped.result()
+            except BrokenProcessPool:
+                killed += 1
+            shipper.close()
+    shipper.ship()
+    shipper.close()
+    found = table.read(columns=["request_id"])["request_id"].to_pylist()
+    assert sorted(found) == sorted(f"r{number}" for number in range(1, count + 1))
+    assert killed
+    assert log.waiting().rows == 0
 
 
 def test_log_that_cannot_be_written_refuses_and_recovers(log, monkeypatch):
@@ -249,15 +280,32 @@ class Loaded:
                     self.answered.add(name)
 
 
+def test_a_service_that_is_killed_takes_its_shipping_process_along(settings, tmp_path, table):
+    loaded = Loaded(settings, tmp_path / "log")
+    loaded.start()
+    deadline = time.monotonic() + 60
+    while table.open() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    children = psutil.Process(loaded.pid).children(recursive=True)
+    assert children
+    assert all(child.nice() >= 10 for child in children if "resource_tracker" not in " ".join(child.cmdline()))
+    loaded.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    loaded.parent.communicate()
+
+
 def test_no_answered_request_is_lost_or_doubled_over_twenty_kills(settings, tmp_path, table):
     loaded, generator = Loaded(settings, tmp_path / "log"), random.Random(7)  # noqa: S311
-    for _ in range(20):
+    for number in range(20):
         loaded.start()
         stop = threading.Event()
         threads = [threading.Thread(target=loaded.load, args=(stop,)) for _ in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(generator.uniform(0.05, 0.9))
+        # Most die before they have shipped anything, some in the middle of it.
+        time.sleep(generator.uniform(2, 4) if number % 5 == 4 else generator.uniform(0.05, 0.9))
         loaded.kill()
         stop.set()
         for thread in threads:
