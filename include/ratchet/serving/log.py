@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,9 @@ CREATE INDEX IF NOT EXISTS by_age ON answers (written_at);
 """
 _STOP = None
 _MANY = 64
+_CHECKPOINT_S = 1.0
+_JOURNAL_PAGES = 4096
+"""Of 4 KB each: 16 MB."""
 ANSWERS_S = 86_400.0
 """For so long a request that is sent again gets the answer that was recorded."""
 
@@ -153,8 +157,13 @@ class RecordLog(LogFile):
         connection.commit()
         connection.close()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_all, name="record-log", daemon=True)
-        self._thread.start()
+        self._closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._write_all, name="record-log", daemon=True),
+            threading.Thread(target=self._checkpoint_all, name="checkpoint", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, batch: Batch) -> Future[None]:
         """Record a batch; the future ends when it is on the disk.
@@ -173,7 +182,9 @@ class RecordLog(LogFile):
     def close(self) -> None:
         """Commit what has gathered and stop."""
         self._queue.put(_STOP)
-        self._thread.join()
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
 
     def _write_all(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -182,7 +193,7 @@ class RecordLog(LogFile):
             if not entries:
                 return
             try:
-                connection = connection or self._connect()
+                connection = connection or self._connect_writer()
                 with connection:
                     self._insert(connection, [entry.batch for entry in entries if entry.batch])
             except (sqlite3.Error, OSError) as error:
@@ -198,6 +209,20 @@ class RecordLog(LogFile):
                 self.is_writable = True
                 for entry in entries:
                     entry.done.set_result(None)
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        connection = self._connect()
+        # Moving the journal's content into the file is left to `_checkpoint_all`, unless it cannot keep up: a commit
+        # that does it, and all who wait for that commit, wait for another sync.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_PAGES}")
+        return connection
+
+    def _checkpoint_all(self) -> None:
+        """Move what has been committed from the journal into the file, beside the commits, until the log is closed."""
+        with closing(self._connect()) as connection:
+            while not self._closing.wait(_CHECKPOINT_S):
+                with suppress(sqlite3.Error):  # a log that cannot be written is told of by who writes it
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _gather(self) -> list[_Entry]:
         """Everything that waits; at least one entry, or nothing at the end."""

@@ -87,6 +87,18 @@ def test_what_gathers_is_committed_together(log):
     assert len(commits) < 10
 
 
+def test_the_journal_stays_small_under_a_steady_load(log, monkeypatch):
+    monkeypatch.setattr("include.ratchet.serving.log._CHECKPOINT_S", 0.05)
+    large = Batch(MODEL, "requests", rows(*(os.urandom(5000).hex() for _ in range(60))))
+    journal = log.path.with_name(f"{log.path.name}-wal")
+    sizes = []
+    for _ in range(200):
+        log.submit(large).result()
+        sizes.append(journal.stat().st_size)
+    assert log.path.stat().st_size + sizes[-1] > 60e6
+    assert max(sizes[100:]) < 30e6
+
+
 def test_rows_reach_their_table_once(log, settings, table):
     log.submit(batch("a", "b")).result()
     assert ship(log, settings) == 2
