@@ -12,7 +12,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
+
+from include.ratchet.imports import without_spark
 
 # Not the engine itself: a task sees its code as it is now, without a restart.
 LIBRARIES = (
@@ -37,10 +38,7 @@ def preload(argv: Sequence[str] | None = None, libraries: Sequence[str] = LIBRAR
         return False
     for name in ("great_expectations", "py4j", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Some take Spark along where it is installed, which costs seconds, and ends a process that has no main module yet.
-    modules: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: not to be imported
-    modules.setdefault("pyspark", None)
-    with warnings.catch_warnings():
+    with without_spark(), warnings.catch_warnings():
         # Some ask every module for every name they know, and Airflow's answer each time that a name is an old one.
         warnings.simplefilter("ignore")
         for library in libraries:
@@ -48,8 +46,6 @@ def preload(argv: Sequence[str] | None = None, libraries: Sequence[str] = LIBRAR
                 importlib.import_module(library)
             except ImportError as error:  # a task that needs it will say so; the others go on
                 logging.getLogger(__name__).warning("cannot preload %s: %s", library, error)
-    if modules["pyspark"] is None:
-        del modules["pyspark"]
     # What is loaded now lives as long as the process; collecting it again and again would only copy its pages.
     gc.freeze()
     return True

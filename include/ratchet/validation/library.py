@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from include.ratchet.imports import without_spark
+
 
 def load_expectations() -> Any:
     """The module `great_expectations.expectations`."""
-    _silence()
+    _prepare()
     import great_expectations.expectations as expectations
 
     return expectations
@@ -16,7 +18,7 @@ def load_expectations() -> Any:
 
 def open_context() -> Any:
     """A context that lives in memory and remembers nothing."""
-    _silence()
+    _prepare()
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -32,6 +34,8 @@ def open_context() -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def _silence() -> None:
-    """Before the import: it logs a line for each of hundreds of functions that it registers."""
+def _prepare() -> None:
+    """Import it quietly: it logs a line for each of hundreds of functions that it registers."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    with without_spark():
+        import great_expectations.expectations  # noqa: F401 - and all that belongs to it
