@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -195,7 +196,8 @@ def _size(folder: Path) -> int:
 
 def _last_line(path: Path) -> str:
     lines = [line for line in path.read_text().splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "without a word"
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    return (named or lines or ["without a word"])[-1][:120]
 
 
 def compute(backend: str, times: str, target: str, *, folder: Path) -> None:

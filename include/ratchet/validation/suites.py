@@ -146,6 +146,7 @@ def load_own(model: Model, table: str) -> list[Any]:
     """
     if not Path(model.folder / EXPECTATIONS_FILE).is_file():
         return []
+    load_expectations()  # before the file does
     return list(load_function(model, EXPECTATIONS_FILE, "expectations")(table))
 
 
