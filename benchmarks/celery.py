@@ -30,11 +30,11 @@ from include.ratchet.stack.client import FINISHED, AirflowClient
 from include.ratchet.stack.layout import Layout, open_layout
 from include.ratchet.stack.supervisor import Supervisor
 from tests.ports import free_port
+from tests.stack.conftest import MILD
 from tests.system.conftest import add_model
 
 NAME = "flight_delay"
 FIRST, LAST, AS_OF = "2013-01-01", "2013-02-14", "2013-02-15"
-MILD = {"min_metric": 0.5, "beats_baseline": -0.5, "margin": 0.5, "max_slice_drop": None, "max_ece": None}
 WORDS = ("celery", "worker", "--skip-serve-logs", "--concurrency=2")
 PLAIN = (
     "from include.ratchet.orchestration import preload; preload.PARENTS = ()\nfrom airflow.__main__ import main; main()"
@@ -125,8 +125,9 @@ def run(client: AirflowClient, dag: str, conf: Mapping[str, object]) -> Training
 def report(found: Mapping[str, tuple[Sequence[Training], float]]) -> None:
     """The medians as Markdown."""
     print("# Celery: what preloading saves\n")
-    print(f"`.venv/bin/python -m benchmarks.celery`: a training on five weeks of flights, median of "
-          f"{len(found['preloaded'][0])}, in turns; one worker of two processes on two cores.\n")  # fmt: skip
+    repeats = len(found["preloaded"][0])
+    print(f"`.venv/bin/python -m benchmarks.celery --repeats {repeats}`: a training on five weeks of flights, median "
+          f"of {repeats}, in turns; one worker of two processes on two cores.\n")  # fmt: skip
     print(
         "| worker | training s | its tasks together s | a task s, median | worker at rest MB |\n|---|---|---|---|---|"
     )

@@ -62,7 +62,7 @@ class Service:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._repeat, args=(self._watch, config.poll_s), name="watch", daemon=True),
-            threading.Thread(target=self._repeat, args=(self._ship, config.ship_s), name="ship", daemon=True),
+            threading.Thread(target=self._repeat, args=(self._shipper.ship, config.ship_s), name="ship", daemon=True),
             threading.Thread(target=self._run_shadows, name="shadow", daemon=True),
         ]
         for thread in self._threads:
@@ -275,10 +275,7 @@ class Service:
         self.log.probe()
         self.deployments.refresh()
 
-    def _ship(self) -> None:
-        self._shipper.ship()
-
-    def _repeat(self, work: Callable[[], None], every_s: float) -> None:
+    def _repeat(self, work: Callable[[], object], every_s: float) -> None:
         """Do something again and again; a failure is said once for each stretch of failures."""
         is_failing = False
         while not self._stopping.wait(every_s):

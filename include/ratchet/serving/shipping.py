@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +17,7 @@ import pyarrow as pa
 from include.ratchet.data.erased import find_subjects, read_erased
 from include.ratchet.data.records import Kind, RecordTable
 from include.ratchet.data.tables import retry_commits
+from include.ratchet.processes import end_with_parent
 from include.ratchet.serving.log import LogFile
 from include.ratchet.settings import Settings
 from include.ratchet.spec import get_model
@@ -26,7 +25,6 @@ from include.ratchet.spec import get_model
 _ROWS = 50_000
 """That go into one commit, and are in memory."""
 _NICE = 10
-_PR_SET_PDEATHSIG = 1
 
 
 class Shipper:
@@ -66,8 +64,7 @@ def _give_way() -> None:
     """Rank behind who answers, leave Ctrl-C to them, and end with them, however they end."""
     os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
 
 
 def _ship_folder(folder: Path, settings: Settings) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -19,13 +18,13 @@ from types import FrameType
 import psutil
 
 from include.ratchet.errors import StackError
+from include.ratchet.processes import end_with_parent
 from include.ratchet.stack import components, postgres
 from include.ratchet.stack.components import Component
 from include.ratchet.stack.layout import MARK, Layout
 
 _GRACE_S = 12.0
 _MAX_RESTARTS = 5
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -107,7 +106,7 @@ class Supervisor:
                 start_new_session=True,
                 **postgres.become(component.user),
                 cwd="/" if component.user else self._layout.home,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
         self._running.setdefault(component.name, _Running(component, process)).process = process
         self._publish("starting")
@@ -125,7 +124,7 @@ class Supervisor:
             path = components.log_path(self._layout, "migrate")
             with path.open("ab") as log:
                 done = subprocess.run(  # noqa: S603
-                    command, check=False, env=self._environ, stdout=log, stderr=log, preexec_fn=_end_with_parent
+                    command, check=False, env=self._environ, stdout=log, stderr=log, preexec_fn=end_with_parent
                 )
             if done.returncode:
                 message = f"{' '.join(command[1:])} failed (exit status {done.returncode}); see {path}\n{_tail(path)}"
@@ -221,12 +220,6 @@ def _marked(home: str) -> Iterator[psutil.Process]:
             is_ours = is_worker or process.environ().get(MARK) == home
             if is_ours and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process when the supervisor is gone, however it went."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _raise_stopped(number: int, frame: FrameType | None) -> None:

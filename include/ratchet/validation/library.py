@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
@@ -34,8 +35,9 @@ def open_context() -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
+@functools.cache
 def _prepare() -> None:
-    """Import it quietly: it logs a line for each of hundreds of functions that it registers."""
+    """Import it quietly, once: it logs a line for each of hundreds of functions that it registers."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     with without_spark():
         import great_expectations.expectations  # noqa: F401 - and all that belongs to it

@@ -77,3 +77,4 @@ def test_it_starts_again_after_it_was_idle(held, batcher):
         submit(batcher, 12)
         wait_for(lambda number=number: len(held.batches) == number)
         wait_for(lambda: batcher._running == 0)
+    assert held.batches == [[12]] * 5
