@@ -181,8 +181,11 @@ def _read(
     wanted = [name for name in there if name in _BASE or (
         name.startswith(FEATURE) and (with_features or name.removeprefix(FEATURE) in groups))]  # fmt: skip
     segments = pa.array([key.segment for key in keys], pa.string())
-    where = pads.field("segment").isin(segments) & (pads.field("route") != "shadow")
-    return read_partitions(delta, [partition.key], wanted, where).combine_chunks()
+    # Of a fleet, a batch is read without holding the others.
+    where = None if model.spec.segments is None else pads.field("segment").isin(segments)
+    rows = read_partitions(delta, [partition.key], wanted, where).combine_chunks()
+    is_own = pc.is_in(rows["segment"], value_set=segments)
+    return _choose(rows, pc.and_kleene(is_own, pc.not_equal(rows["route"], "shadow")))
 
 
 def _choose(rows: pa.Table, mask: Any) -> pa.Table:

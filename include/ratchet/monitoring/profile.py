@@ -239,12 +239,13 @@ def _from_row(row: Mapping[str, Any]) -> ColumnProfile:
 
 def _smallest(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """The smallest distinct hashes, as signed numbers in the same order, which tables can hold."""
-    size = 4 * HASHES
-    while size < len(hashes):
-        nearest = np.unique(np.partition(hashes, size)[:size])
+    # They are spread evenly: this share of the range holds so many of them, if they are all distinct.
+    wanted = 4 * HASHES
+    while wanted < len(hashes):
+        nearest = np.unique(hashes[hashes < np.uint64(2**64 * wanted // len(hashes))])
         if len(nearest) >= HASHES:
             break
-        size *= 8
+        wanted *= 8
     else:
         nearest = np.unique(hashes)
     return (nearest[:HASHES] ^ np.uint64(1 << 63)).view(np.int64)
