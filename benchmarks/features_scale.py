@@ -1,6 +1,6 @@
 """How features grow with rows: DuckDB that spills against Spark, over 1, 10 and 100 years' worth of the flights.
 
-.venv/bin/python -m benchmarks.features_scale [--times 1 10 100] [--memory 512MB 2GB] [--minutes 15] [--write]
+.venv/bin/python -m benchmarks.features_scale [--times 1 10 100] [--memory 512MB 2GB] [--minutes 15] [--disk 25] [--write]
 
 Ten times are ten years of the flights, a hundred ten years of ten such regions, each with its own airports, carriers,
 planes and weather. Every run is a process of its own, which writes the training rows as Parquet; it is ended when it
@@ -41,7 +41,7 @@ YEARS, REGIONS = 10, 10
 YEAR = timedelta(days=365)
 FIRST = datetime(2013, 1, 1, tzinfo=UTC)
 NAMES = ("flight_id", "carrier", "origin", "destination", "tail_number")
-MOST_MEMORY, MOST_DISK = 16 * 2**30, 25 * 2**30
+MOST_MEMORY = 16 * 2**30
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--heap", nargs="*", default=["4GB"], help="Spark's")
     parser.add_argument("--repeats", type=int, default=3, help="at 1x; one run of each above")
     parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--disk", type=float, default=25, help="GB for what does not fit in memory")
     parser.add_argument("--folder", type=Path, help="for tables and results; the tables are kept there")
     parser.add_argument("--write", action="store_true", help=f"keep the table in {RESULTS.relative_to(PROJECT)}")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
@@ -88,7 +89,7 @@ def main() -> None:
             engines = [*(("duckdb", one) for one in arguments.memory), *(("spark", one) for one in arguments.heap)]
             for backend, memory in engines:
                 turns = range(arguments.repeats if times == 1 else 1)
-                runs = [measure(folder, backend, memory, times, arguments.minutes) for _ in turns]
+                runs = [measure(folder, backend, memory, times, arguments) for _ in turns]
                 lines.append(_describe(times, backend, memory, runs))
                 print(lines[-1], flush=True)
     if arguments.write:
@@ -127,7 +128,7 @@ def _move(rows: pa.Table, year: int, region: int) -> pa.Table:
     return rows
 
 
-def measure(folder: Path, backend: str, memory: str, times: int, minutes: float) -> Run:
+def measure(folder: Path, backend: str, memory: str, times: int, limits: argparse.Namespace) -> Run:
     """One run in a process of its own, watched."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         environ = {
@@ -145,7 +146,7 @@ def measure(folder: Path, backend: str, memory: str, times: int, minutes: float)
             child = subprocess.Popen(
                 command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
             )
-            seen = _watch(child, Path(place) / "disk", minutes * 60)
+            seen = _watch(child, Path(place) / "disk", limits.minutes * 60, limits.disk)
         answer = child.communicate()[0]
         told = json.loads(answer.splitlines()[-1]) if child.returncode == 0 else {}
         end = "finished" if told else seen.end or f"failed: {_last_line(Path(place) / 'errors')}"
@@ -153,7 +154,7 @@ def measure(folder: Path, backend: str, memory: str, times: int, minutes: float)
         return Run(told.get("rows"), wall, seen.cpu_seconds, seen.memory, seen.disk, end)
 
 
-def _watch(child: subprocess.Popen[str], disk: Path, most_seconds: float) -> Run:
+def _watch(child: subprocess.Popen[str], disk: Path, most_seconds: float, most_disk: float) -> Run:
     """Look at a process and all under it until it ends, or must."""
     start, memory, written, cpu, end = time.monotonic(), 0, 0, {}, ""
     while child.poll() is None:
@@ -168,8 +169,8 @@ def _watch(child: subprocess.Popen[str], disk: Path, most_seconds: float) -> Run
             end = f"did not finish in {most_seconds / 60:.0f} minutes"
         elif held > MOST_MEMORY:
             end = f"ended: above {MOST_MEMORY / 2**30:.0f} GB of memory"
-        elif written > MOST_DISK:
-            end = f"ended: above {MOST_DISK / 2**30:.0f} GB of disk"
+        elif written > most_disk * 2**30:
+            end = f"ended: above {most_disk:g} GB of disk"
         if end:
             os.killpg(child.pid, signal.SIGKILL)  # a session of its own: nothing else is in it
             child.wait()

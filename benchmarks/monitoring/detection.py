@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.monitoring import peers
 from benchmarks.monitoring.engine import spec_of, watch
 from benchmarks.monitoring.streams import Change, World, draw
-from benchmarks.monitoring.tables import render, write_section
+from benchmarks.monitoring.tables import render, show_share, write_section
 
 DAY, DAYS, ROWS, COLUMNS = 10, 40, (500, 2_000, 20_000), 12
 REPEATS, PEER_REPEATS = 12, 2
@@ -40,6 +40,12 @@ FITTING = {
 """Kinds of signals that a change should give."""
 _COLUMNS = ["evidently any", "evidently preset", "evidently policy", "nannyml any", "nannyml policy",
             "nannyml estimate", "nannyml metric", "river adwin"]  # fmt: skip
+AXES = f"""
+Both axes at once, over all these streams. By chance: what a tool would find in the {DAYS - DAY} days after the change
+if it went on to alarm as often as in the {DAY} quiet days before; what it tells of the change is what lies beyond.
+
+"""
+_AXES = ["tool", f"an alarm in {DAY} quiet days", "found", "by chance", "beyond chance"]
 Case = tuple[str, int, int]
 
 
@@ -93,28 +99,42 @@ def _beside(found: Sequence[Mapping[str, Any]], told: Mapping[Case, peers.Alarms
     """Each tool on the same streams: found, median delay, and streams with an alarm before the change."""
     there = [name for name in _COLUMNS if all(name in one for one in told.values())]
     own = {(one["change"], one["rows"], one["repeat"]): one for one in found}
+    tools: dict[str, Mapping[Case, Sequence[int]]] = {
+        "engine: any signal": {case: own[case]["anything"] for case in told},
+        "engine: a retraining": {case: [day for day in [own[case]["retrain"]] if day is not None] for case in told},
+        **{peers.NAMES[tool]: {case: told[case][tool] for case in told} for tool in there},
+    }  # fmt: skip
     rows: list[list[object]] = []
     for name in (*CHANGES, None):
         cases = [case for case in told if name in (None, case[0])]
-        line: list[object] = [name or "all"]
-        line.append(_cell([own[case]["anything"] for case in cases]))
-        asked = [own[case]["retrain"] for case in cases]
-        line.append(_cell([[] if day is None else [day] for day in asked]))
-        line += [_cell([told[case][tool] for case in cases]) for tool in there]
-        rows.append(line)
-    head = ["change", "engine: any signal", "engine: a retraining", *(peers.NAMES[tool] for tool in there)]
+        rows.append([name or "all", *(_cell([days[case] for case in cases]) for days in tools.values())])
     words = (
         f"\nThe same streams, {len(told)} of them: found after day {DAY} / median delay in days / streams with an "
         f"alarm in the {DAY} days before. A tool that always alarms finds everything. The other tools see at most "
         f"{peers.ROWS:,} rows a day.\n\n"
     )
-    return words + render(head, rows)
+    both = []
+    for tool, found_on in tools.items():
+        days = list(found_on.values())
+        both.append([tool, *weigh(_early(days), sum(_delay(one) is not None for one in days), len(days))])
+    return words + render(["change", *tools], rows) + AXES + render(_AXES, both)
+
+
+def weigh(early: int, found: int, of: int) -> list[str]:
+    """Of so many streams: with an alarm before the change, found after it, found by chance, and beyond that."""
+    chance = 1 - (1 - early / of) ** ((DAYS - DAY) / DAY)
+    beyond = found / of - chance
+    return [show_share(early, of), show_share(found, of), f"{100 * chance:.0f} %", f"{100 * beyond:.0f} %"]
 
 
 def _cell(days: Sequence[Sequence[int]]) -> str:
-    delays = [_delay(one) for one in days]
-    share, delay = _found(delays)
-    return f"{share} / {delay} / {_share(sum(any(day < DAY for day in one) for one in days), len(days))}"
+    share, delay = _found([_delay(one) for one in days])
+    return f"{share} / {delay} / {_share(_early(days), len(days))}"
+
+
+def _early(days: Sequence[Sequence[int]]) -> int:
+    """Streams with an alarm before the change."""
+    return sum(any(day < DAY for day in one) for one in days)
 
 
 def _delay(days: Sequence[int]) -> int | None:

@@ -153,7 +153,8 @@ class ProfileTable(Table):
 
         def attempt() -> None:
             delta = self.open()
-            kept = None if delta is None else read_partitions(delta, keys)
+            is_there = delta is not None and delta.file_uris([(PARTITION_COLUMN, "in", list(keys))])
+            kept = read_partitions(delta, keys) if is_there else None
             if kept is not None:
                 kept = kept.filter(pc.invert(pc.is_in(kept["segment"], segments))).select(rows.column_names)
             self.commit(delta, pa.concat_tables([rows, kept.cast(rows.schema)]) if kept is not None else rows, keys,

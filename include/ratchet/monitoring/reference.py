@@ -201,7 +201,7 @@ def groups_of(model: Model, table: pa.Table, prefix: str = "") -> dict[str, Any]
     wanted = dict.fromkeys([*model.spec.evaluation.slices, *model.spec.evaluation.sensitive])
     there = [name for name in wanted if prefix + name in table.column_names]
     found = {name: np.array([str(one) for one in table[prefix + name].to_pylist()]) for name in there}
-    if POOLED_FOR in table.column_names:
+    if POOLED_FOR in table.column_names and table[POOLED_FOR].null_count < table.num_rows:
         found[POOLED_FOR] = np.array(pc.fill_null(pc.cast(table[POOLED_FOR], pa.string()), "").to_pylist(), np.str_)
     return found
 
