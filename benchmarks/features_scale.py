@@ -1,6 +1,7 @@
 """How features grow with rows: DuckDB that spills against Spark, over 1, 10 and 100 years' worth of the flights.
 
-.venv/bin/python -m benchmarks.features_scale [--times 1 10 100] [--memory 512MB 2GB] [--minutes 15] [--disk 25] [--write]
+.venv/bin/python -m benchmarks.features_scale
+    [--times 1 10 100] [--memory 512MB 2GB] [--heap 4GB] [--minutes 15] [--disk 25] [--write]
 
 Ten times are ten years of the flights, a hundred ten years of ten such regions, each with its own airports, carriers,
 planes and weather. Every run is a process of its own, which writes the training rows as Parquet; it is ended when it
