@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -91,6 +92,24 @@ def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
         watch(stack, f"2013-02-{day}", f"2013-02-{day}", f"2013-02-{day + 1}")
     assert not incident(stack).is_open, incident(stack)
     assert len(stack.slack.about(f"{NAME}: incident 1 closed")) == 1
+
+
+def test_history_is_replayed_under_other_policies_and_nothing_moves(stack):
+    """Test and validation days keep fits from what turned on 5 February, and the report says plainly that none pays."""
+    before, dag = ledger.history(KEY, stack.settings), f"backtest_{NAME}"
+    run_id = stack.run(dag, {"from": "2013-01-28", "to": "2013-02-20", "policies": "never, weekly",
+                             "candidate": "logistic"})  # fmt: skip
+    report = stack.client.xcom(dag, run_id, "backtest")
+    assert {name: one["fits"] for name, one in report["policies"].items()} == {"never": 1, "weekly": 4, "nightly": 24}
+    assert "Retraining does not pay" in report["reason"]
+    section = yaml.safe_load(stack.client.xcom(dag, run_id, "recommend"))
+    assert section["schedule"]["train"] is None
+    assert section["monitoring"]["policy"]["drift"] == "alert"
+    page = Path(report["report"]) / "index.html"
+    assert "weekly" in page.read_text()
+    links = stack.client.request("GET", f"/dags/{dag}/dagRuns/{run_id}/taskInstances/backtest/links")["extra_links"]
+    assert links["Backtest"].endswith("/".join(page.parts[-4:]))
+    assert ledger.history(KEY, stack.settings) == before
 
 
 def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack):
