@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from include.ratchet.data.blobs import open_blobs
+from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.monitoring.backtest import newest_path
 from include.ratchet.monitoring.backtest.policies import ADAPTIVE
 from include.ratchet.monitoring.backtest.run import Backtest, PolicyResult
@@ -46,7 +47,7 @@ class Recommendation:
 
     Attributes:
         policy: the cheapest that keeps nightly's gain; None if retraining does not pay on this history.
-        pays: whether nightly's gain over `never` is surely above 0.
+        pays: whether nightly's gain over `never`, of the metric or of what predictions are worth, is surely above 0.
         kept: share of nightly's gain that the policy keeps; None where it does not pay.
         fits_share: its fits as a share of nightly's.
         reason: why, in sentences.
@@ -64,26 +65,42 @@ class Recommendation:
 def recommend(result: Backtest, spec: ModelSpec) -> Recommendation:
     """The policy of fewest fits that keeps nearly all of nightly's gain over `never`, if there is such a gain."""
     nightly = result.policy("nightly")
-    if not nightly.gain.low > 0:
+    measure, gains = _decisive(result)
+    whole = gains["nightly"]
+    if not whole.low > 0:
         reason = (
-            f"Retraining does not pay on this history: nightly's gain of {result.metric} over never is {nightly.gain}, "
+            f"Retraining does not pay on this history: nightly's gain of {measure} over never is {whole}, "
             f"which is not surely above 0, for {nightly.fits} fits. Train on request, and let signals tell people."
         )
-        surer = [f"{one.name} ({one.gain}, {one.fits} fits)" for one in result.policies if one.gain.low > 0]
+        surer = [f"{one.name} ({gains[one.name]}, {one.fits} fits)" for one in result.policies
+                 if gains[one.name].low > 0]  # fmt: skip
         if surer:
             reason += f" By itself the gain of {' and of '.join(surer)} is above 0: with more history, ask again."
         share = result.policy("never").fits / nightly.fits
         return Recommendation(None, False, None, share, reason, render_section(spec, None))
-    keeping = [one for one in result.policies if one.gain.value >= KEEP * nightly.gain.value]
-    best = min(keeping, key=lambda one: (one.fits, -one.gain.value))
-    kept, share = best.gain.value / nightly.gain.value, best.fits / nightly.fits
+    keeping = [one for one in result.policies if gains[one.name].value >= KEEP * whole.value]
+    best = min(keeping, key=lambda one: (one.fits, -gains[one.name].value))
+    kept, share = gains[best.name].value / whole.value, best.fits / nightly.fits
     reason = (
-        f"{best.name} keeps {kept:.0%} of nightly's gain of {result.metric} over never ({nightly.gain}) "
+        f"{best.name} keeps {kept:.0%} of nightly's gain of {measure} over never ({whole}) "
         f"with {best.fits} of its {nightly.fits} fits ({share:.0%})."
     )
+    if measure != result.metric:
+        reason = f"By {result.metric} alone it would not pay: nightly's gain is {nightly.gain}. {reason}"
     if share > CHEAP:
         reason += f" No policy that was tried keeps {KEEP:.0%} with at most {CHEAP:.0%} of the fits."
     return Recommendation(best.name, True, kept, share, reason, render_section(spec, best.name))
+
+
+def _decisive(result: Backtest) -> tuple[str, dict[str, Interval]]:
+    """The measure that decides, with every policy's gain: the metric, unless only predictions' worth surely gains.
+
+    A metric of order, such as ROC AUC, stays where all scores rise together; decisions at a threshold do not.
+    """
+    worths = {one.name: one.worth[1] for one in result.policies if one.worth is not None}
+    if result.worth and not result.policy("nightly").gain.low > 0 and worths["nightly"].low > 0:
+        return result.worth, worths
+    return result.metric, {one.name: one.gain for one in result.policies}
 
 
 def render_section(spec: ModelSpec, policy: str | None) -> str:

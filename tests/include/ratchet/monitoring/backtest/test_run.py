@@ -232,6 +232,20 @@ def test_without_change_nothing_is_asked_for_and_retraining_does_not_pay(steady_
     assert section["monitoring"]["policy"]["performance"] == "alert"
 
 
+def test_what_predictions_are_worth_decides_where_the_metric_does_not(turned):
+    """The order of scores may stay while decisions at a threshold get worse."""
+    spec, nothing = turned.workspace.model("turned").spec, Interval(0.001, -0.01, 0.012)
+    unclear = replace(turned.result, policies=tuple(replace(one, gain=nothing) for one in turned.result.policies))
+    found = recommend(unclear, spec)
+    whole = unclear.policy("nightly").worth[1]
+    assert found.pays
+    assert unclear.policy(found.policy).worth[1].value >= 0.95 * whole.value
+    assert f"By roc_auc alone it would not pay: nightly's gain is {nothing}" in found.reason
+    assert f"nightly's gain of hits, orders a prediction over never ({whole})" in found.reason
+    silent = replace(unclear, worth=None, policies=tuple(replace(one, worth=None) for one in unclear.policies))
+    assert not recommend(silent, spec).pays
+
+
 def test_report_has_table_plot_page_and_files(steady_history):
     result, settings = steady_history.result, steady_history.workspace.settings
     found = recommend(result, steady_history.workspace.model("steady").spec)
