@@ -33,7 +33,7 @@ from include.ratchet.monitoring.backtest.work import (
     path_of,
     score_days,
 )
-from include.ratchet.monitoring.outcomes import measure
+from include.ratchet.monitoring.outcomes import MIN_CLASS_ROWS, measure
 from include.ratchet.spec.training import LOWER_IS_BETTER
 from include.ratchet.training.metrics import Floats
 from include.ratchet.training.split import Rows
@@ -113,15 +113,27 @@ class Folds:
     def worth(self, fit: int, day: int) -> tuple[float, int]:
         """A day's mean value of a prediction, nan without any, and of how many rows it is known."""
         if (fit, day) not in self._worths:
-            spec, rows = self.history.spec, self.history.rows_of(day)
-            business = spec.business
-            values = np.zeros(0)
-            if business is not None and self.history.facts is not None:
-                facts = self.history.facts.take(pa.array(rows))
-                values = value_rows(spec, business, facts, self.scores(fit, day), self.history.classes)
+            values = self._values(fit, day)
             values = values[np.isfinite(values)]
             self._worths[fit, day] = (float(values.mean()) if len(values) else float("nan"), len(values))
         return self._worths[fit, day]
+
+    def worth_known(self, fit: int, day: int, as_of: int) -> float:
+        """A day's mean value of a prediction by the labels that were available before another day began."""
+        is_known = self.history.is_known(self.history.rows_of(day), as_of)
+        if is_known.all():
+            return self.worth(fit, day)[0]
+        values = self._values(fit, day)[is_known]
+        values = values[np.isfinite(values)]
+        return float(values.mean()) if len(values) >= 2 * MIN_CLASS_ROWS else float("nan")
+
+    def _values(self, fit: int, day: int) -> Floats:
+        """What each prediction of a day was worth, (n_rows,), nan where it counts for nothing."""
+        spec, rows = self.history.spec, self.history.rows_of(day)
+        if spec.business is None or self.history.facts is None:
+            return np.full(len(rows), np.nan)
+        facts = self.history.facts.take(pa.array(rows))
+        return value_rows(spec, spec.business, facts, self.scores(fit, day), self.history.classes)
 
     def metric_known(self, fit: int, day: int, as_of: int) -> float:
         """Of a day by the labels that were available before another day began."""

@@ -45,6 +45,9 @@ class Looks:
         self._normal = lru_cache(_MAX_NORMALS)(self._learn)
         self._importance = lru_cache(None)(self._weigh)
         self._tests = lru_cache(None)(self._measure_tests)
+        self._known = {"metric": folds.metric_known}
+        if self._spec.business is not None and self._spec.business.margin is not None:
+            self._known[self._spec.business.number] = folds.worth_known
         self._see = {
             "drift": lru_cache(None)(self._see_drift), "performance": lru_cache(None)(self._see_performance),
         }  # fmt: skip
@@ -67,7 +70,7 @@ class Looks:
         return Look(
             self._key, partition.key, partition.start, partition.end, self._history.days[now].end, champion, len(rows),
             float(known.mean()) if len(rows) else 0.0, frozenset(signal.kind for signal in signals), tuple(signals),
-            {"metric": self._folds.metric_known(champion, day, now + 1)},
+            {name: known(champion, day, now + 1) for name, known in self._known.items()},
         )  # fmt: skip
 
     def _see_drift(self, champion: int, day: int) -> tuple[Signal, ...]:
@@ -87,15 +90,16 @@ class Looks:
         looks = [self._at(champion, one, day) for one in days]
         numbers, tests, is_seasonal = self._tests(champion)
         seasons = self._seasons(days, is_seasonal=is_seasonal)
-        found, _ = find_worth(self._spec, {"metric": numbers}, tests, looks, seasons)
+        found, _ = find_worth(self._spec, numbers, tests, looks, seasons)
         return tuple(signal for signal in found if signal.kind == "performance")
 
-    def _measure_tests(self, champion: int) -> tuple[Floats, list[int], bool]:
-        """The champion's metric on the days of its test rows, by the labels that judged it; the days' seasons."""
+    def _measure_tests(self, champion: int) -> tuple[dict[str, Floats], list[int], bool]:
+        """The champion's numbers on the days of its test rows, by the labels that judged it; the days' seasons."""
         fit = self._folds.fit(champion)
         days = [] if fit is None else np.unique(self._history.days_of(fit.test)).tolist()
         is_seasonal = has_seasons(self._spec, [self._history.days[one] for one in days])
-        numbers = np.array([self._folds.metric_known(champion, one, champion) for one in days], np.float64)
+        numbers = {name: np.array([known(champion, one, champion) for one in days], np.float64)
+                   for name, known in self._known.items()}  # fmt: skip
         return numbers, self._seasons(days, is_seasonal=is_seasonal), is_seasonal
 
     def _learn(self, first: int, end: int) -> tuple[drift.Normal, bool]:

@@ -18,6 +18,7 @@ from include.ratchet.evaluation.intervals import Interval
 from include.ratchet.monitoring.backtest import work
 from include.ratchet.monitoring.backtest.folds import open_folds
 from include.ratchet.monitoring.backtest.history import choose_candidate, read_history
+from include.ratchet.monitoring.backtest.looks import Looks
 from include.ratchet.monitoring.backtest.policies import read_policy
 from include.ratchet.monitoring.backtest.report import (
     draw,
@@ -230,6 +231,25 @@ def test_without_change_nothing_is_asked_for_and_retraining_does_not_pay(steady_
     section = yaml.safe_load(found.section)
     assert section["schedule"]["train"] is None
     assert section["monitoring"]["policy"]["performance"] == "alert"
+
+
+def test_worth_is_watched_where_the_spec_says_how_much_less_counts(turned):
+    """As in production: of a champion from before the change, by the labels that had come."""
+    model = turned.workspace.model("turned")
+    scope = model.spec.scope.model_copy(update={"business": model.spec.business.model_copy(update={"margin": 0.05})})
+    watched = model.model_copy(update={"spec": model.spec.model_copy(update={"scope": scope})})
+    asked = request("turned")
+    for one, subjects in ((model, {"roc_auc"}), (watched, {"roc_auc", "hits"})):
+        history, first = read_history(turned.workspace, one, asked, choose_candidate(turned.workspace, one, asked))
+        days = [day.key for day in history.days]
+        with open_folds(history, 1) as folds:
+            assert folds.fit(first) is not None
+            looks = Looks(folds, asked.key, first)
+            before, after = (looks.look(first, days.index(day), frozenset({"performance"}))
+                             for day in ("2026-02-14", "2026-02-18"))  # fmt: skip
+        assert {signal.subject for signal in before.signals} == subjects
+        assert not any(signal.is_fired for signal in before.signals)
+        assert {signal.subject for signal in after.signals if signal.is_fired} == subjects
 
 
 def test_what_predictions_are_worth_decides_where_the_metric_does_not(turned):
