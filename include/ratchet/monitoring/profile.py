@@ -153,7 +153,8 @@ class ProfileTable(Table):
 
         def attempt() -> None:
             delta = self.open()
-            is_there = delta is not None and delta.file_uris([(PARTITION_COLUMN, "in", list(keys))])
+            own = [(PARTITION_COLUMN, "in", list(keys))]
+            is_there = delta is not None and delta.file_uris(file_pruning_predicate=own)
             kept = read_partitions(delta, keys) if is_there else None
             if kept is not None:
                 kept = kept.filter(pc.invert(pc.is_in(kept["segment"], segments))).select(rows.column_names)
