@@ -27,7 +27,7 @@ def run(options: Namespace) -> None:
     """Measure each number in a process of its own, print and, unless it is only tried, write."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.folder or temporary)
-        text = "\n".join([_many(folder, options), _history(folder, options), _wide(folder), _beside(options)])
+        text = "\n".join([_many(folder, options), _history(folder, options), _wide(folder), _beside(folder, options)])
     print(text)
     if not options.quick:
         write_section("Speed", text)
@@ -165,16 +165,21 @@ def _wide(folder: Path) -> str:
     return "Wide and long days of one model:\n\n" + render(head, rows)
 
 
-def _beside(options: Namespace) -> str:
-    """Evidently on the same rows."""
-    found = _alone(run_evidently, ROWS, 10 if options.quick else COLUMNS)
-    rows = [
-        [words, f"{found[name]:.2f}"]
-        for name, words in (("statistics", "its statistics alone, no report"), ("report", "`Report.run`, no page"),
-                            ("page", "`Report.run` and the page"))
-    ]  # fmt: skip
-    return (f"Evidently's `DataDriftPreset` on {ROWS:,} x {COLUMNS} against as many, in memory already "
-            f"(peak {found['peak_mb']:.0f} MB):\n\n" + render(["what", "s of processor a model"], rows))  # fmt: skip
+def _beside(folder: Path, options: Namespace) -> str:
+    """Evidently on the same rows and the engine, in turns: the machine is not equally fast all the time."""
+    names = [path.name for path in sorted((folder / "many" / "models").iterdir())]
+    rows, ratios = [], []
+    for turn in range(1 if options.quick else 3):
+        found = _alone(run_evidently, ROWS, 10 if options.quick else COLUMNS)
+        own = _alone(judge_models, folder / "many", names)["cpu"] / len(names)
+        ratios.append(found["report"] / own)
+        rows.append([turn + 1, *(f"{found[name]:.2f}" for name in ("statistics", "report", "page")), f"{own:.3f}",
+                     f"{ratios[-1]:.0f}", f"{found['page'] / own:.0f}"])  # fmt: skip
+    head = ["turn", "its statistics alone, no report", "`Report.run`, no page", "and the page", "the engine, a model",
+            "times as long: no page", "with the page"]  # fmt: skip
+    return (f"Evidently's `DataDriftPreset` on {ROWS:,} x {COLUMNS} against as many, in memory already (peak "
+            f"{found['peak_mb']:.0f} MB), and the engine from disk to decision, in turns; seconds of processor. "
+            f"Median: {statistics.median(ratios):.0f} times as long.\n\n" + render(head, rows))  # fmt: skip
 
 
 def _peak_mb() -> float:
