@@ -242,7 +242,8 @@ def _page(arguments: argparse.Namespace, lines: Sequence[str]) -> str:
         [
             "# Features: how they grow with rows",
             "",
-            f"`.venv/bin/python -m benchmarks.features_scale {asked} --minutes {arguments.minutes:g} --write`",
+            f"`.venv/bin/python -m benchmarks.features_scale {asked} --minutes {arguments.minutes:g} "
+            f"--disk {arguments.disk:g} --write`",
             "",
             "Two cores, 24 GB of memory. The flight model's 50 features for every flight, from Parquet to Parquet. "
             "Wall seconds without the start of Python and of the JVM; CPU seconds with it, over all processes. Memory "

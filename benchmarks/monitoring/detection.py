@@ -40,12 +40,12 @@ FITTING = {
 """Kinds of signals that a change should give."""
 _COLUMNS = ["evidently any", "evidently preset", "evidently policy", "nannyml any", "nannyml policy",
             "nannyml estimate", "nannyml metric", "river adwin"]  # fmt: skip
-AXES = f"""
+_AXES = f"""
 Both axes at once, over all these streams. By chance: what a tool would find in the {DAYS - DAY} days after the change
 if it went on to alarm as often as in the {DAY} quiet days before; what it tells of the change is what lies beyond.
 
 """
-_AXES = ["tool", f"an alarm in {DAY} quiet days", "found", "by chance", "beyond chance"]
+_AXES_HEAD = ["tool", f"an alarm in {DAY} quiet days", "found", "by chance", "beyond chance"]
 Case = tuple[str, int, int]
 
 
@@ -116,11 +116,11 @@ def _beside(found: Sequence[Mapping[str, Any]], told: Mapping[Case, peers.Alarms
     both = []
     for tool, found_on in tools.items():
         days = list(found_on.values())
-        both.append([tool, *weigh(_early(days), sum(_delay(one) is not None for one in days), len(days))])
-    return words + render(["change", *tools], rows) + AXES + render(_AXES, both)
+        both.append([tool, *_weigh(_early(days), sum(_delay(one) is not None for one in days), len(days))])
+    return words + render(["change", *tools], rows) + _AXES + render(_AXES_HEAD, both)
 
 
-def weigh(early: int, found: int, of: int) -> list[str]:
+def _weigh(early: int, found: int, of: int) -> list[str]:
     """Of so many streams: with an alarm before the change, found after it, found by chance, and beyond that."""
     chance = 1 - (1 - early / of) ** ((DAYS - DAY) / DAY)
     beyond = found / of - chance

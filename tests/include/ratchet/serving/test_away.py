@@ -34,8 +34,7 @@ def test_known_keys_go_on_at_once_while_the_database_is_away(serve, settings, mo
             started = time.monotonic()
             assert served.predict(make_rows(1)).status_code == 200
             latencies.append(time.monotonic() - started)
-        # Keys are read again every second; a busy machine may hold up one request by itself.
-        assert sorted(latencies)[-2] < 0.4
+        assert max(latencies) < 0.4
     remove_key("caller", settings)
     served.wait_for(lambda: served.predict(make_rows(1)).status_code == 401, timeout_s=3)
 
