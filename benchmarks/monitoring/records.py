@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import yaml
 
@@ -86,13 +86,15 @@ def draw_records(rng: np.random.Generator, columns: int, rows: int, day: date) -
         else:
             values = np.round(rng.standard_normal(rows), 6)
             features[f"{FEATURE}x{column}"] = pa.array(values, mask=rng.random(rows) < 0.01)
-    payload = json.dumps({f"x{column}": 0.123456 for column in range(columns)})
+    names = [name.removeprefix(FEATURE) for name in features]
+    payloads = [orjson.dumps(dict(zip(names, row, strict=True))).decode()
+                for row in zip(*(values.to_pylist() for values in features.values()), strict=True)]  # fmt: skip
     filled = {
         "request_id": [f"r{i}" for i in count], "row": count % 5, "model": ["m"] * rows, "segment": ["all"] * rows,
         "key": [f"[{i}]" for i in count], "event_time": times, "received_at": times, "answered_at": times,
         "prediction_time": times, "latency_ms": rng.gamma(4, 2, rows), "version": np.ones(rows, np.int32),
         "route": ["champion"] * rows, "mode": ["direct"] * rows, "score": rng.beta(2, 5, rows),
-        "output": ['{"score": 0.5}'] * rows, "payload": [payload] * rows, "is_stale": np.zeros(rows, bool),
+        "output": ['{"score": 0.5}'] * rows, "payload": payloads, "is_stale": np.zeros(rows, bool),
     }  # fmt: skip
     base = {field.name: pa.array(filled[field.name], field.type) if field.name in filled
             else pa.nulls(rows, field.type) for field in REQUESTS}  # fmt: skip

@@ -289,12 +289,7 @@ def test_records_are_kept_scored_and_replayed_in_airflow(stack):
     assert report["is_identical"]
     assert report["what_if"]
     # Records that arrive wake the monitor, which looks at their partition.
-    deadline, woken = time.monotonic() + 120, []
-    while not woken:
-        assert time.monotonic() < deadline, "the monitor was not woken"
-        time.sleep(1)
-        runs = stack.client.pages(f"/dags/monitor_{name}/dagRuns", "dag_runs")
-        woken = [run["dag_run_id"] for run in runs if run["run_type"] == "asset_triggered"]
-    assert stack.finish(f"monitor_{name}", woken[0]) == "success", stack.explain(f"monitor_{name}", woken[0])
-    (batch,) = stack.client.xcom(f"monitor_{name}", woken[0], "plan")
+    woken, state = stack.await_woken(f"monitor_{name}")
+    assert state == "success", stack.explain(f"monitor_{name}", woken)
+    (batch,) = stack.client.xcom(f"monitor_{name}", woken, "plan")
     assert [look["partition"] for look in batch["looks"]] == [first]

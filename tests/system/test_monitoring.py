@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,13 @@ from include.ratchet.monitoring import store
 from include.ratchet.registry import ledger
 from include.ratchet.registry.versions import find_by_training
 from include.ratchet.spec import ModelKey
-from include.ratchet.stack.client import FINISHED
+from tests.system.conftest import change_spec
 
 pytestmark = pytest.mark.system
 
 NAME = "flight_watched"
 KEY = ModelKey(NAME)
+TRAIN = f"train_{NAME}"
 
 
 def live(stack, first, last):
@@ -38,23 +38,6 @@ def change_world(stack, **days):
     (stack.settings.models_dir / NAME / "world.json").write_text(json.dumps(world))
 
 
-def trainings(stack):
-    return [run["dag_run_id"] for run in stack.client.pages(f"/dags/train_{NAME}/dagRuns", "dag_runs")
-            if run["run_type"] == "asset_triggered"]  # fmt: skip
-
-
-def await_training(stack, known, timeout_s=300):
-    """The end of a training that nobody but an event has started."""
-    deadline = time.monotonic() + timeout_s
-    while not (new := [run for run in trainings(stack) if run not in known]):
-        assert time.monotonic() < deadline, "no training was woken"
-        time.sleep(0.5)
-    while stack.client.run(f"train_{NAME}", new[0])["state"] not in FINISHED:
-        assert time.monotonic() < deadline, stack.explain(f"train_{NAME}", new[0])
-        time.sleep(0.5)
-    return new[0]
-
-
 def champion(stack):
     return ledger.read_aliases(KEY, stack.settings)[ledger.CHAMPION].version
 
@@ -65,17 +48,17 @@ def incident(stack):
 
 def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
     stack.run(f"ingest_{NAME}", {"first": "2013-01-01", "last": "2013-02-04"})
-    stack.run(f"train_{NAME}", {"as_of": "2013-02-05", "window": "35d"})
+    stack.run(TRAIN, {"as_of": "2013-02-05", "window": "35d"})
     assert champion(stack) == 1
     change_world(stack, d2013_02_05="turned")
     live(stack, "2013-02-05", "2013-02-22")
-    known = trainings(stack)
+    known = stack.woken(TRAIN)
     run_id = watch(stack, "2013-02-05", "2013-02-22", "2013-02-23")
     assert "performance" in incident(stack).kinds
     assert len(stack.slack.about(f"{NAME}: incident 1 opened")) == 1
     assert stack.tasks(f"monitor_{NAME}", run_id)["report"]["state"] == "success"
-    training = await_training(stack, known)
-    assert stack.client.run(f"train_{NAME}", training)["state"] == "success", stack.explain(f"train_{NAME}", training)
+    training, state = stack.await_woken(TRAIN, known)
+    assert state == "success", stack.explain(TRAIN, training)
     version = find_by_training(KEY, training, stack.settings)
     assert version is not None
     assert champion(stack) == version.number == 2
@@ -85,7 +68,7 @@ def test_changed_traffic_leads_to_a_new_champion_and_the_alarm_clears(stack):
     assert ledger.pending_requests(KEY, stack.settings) == ()
     tags = MlflowClient(stack.layout.mlflow_url, stack.layout.mlflow_url).get_model_version(NAME, "2").tags
     assert json.loads(tags["ratchet.requests"])[0]["request"] == request.idempotency_key
-    path = f"/dags/train_{NAME}/dagRuns/{training}/taskInstances/plan_training/links"
+    path = f"/dags/{TRAIN}/dagRuns/{training}/taskInstances/plan_training/links"
     links = stack.client.request("GET", path)["extra_links"]
     assert f"/dags/monitor_{NAME}/runs/manual" in links["What asked for it"]
     live(stack, "2013-02-23", "2013-02-25")
@@ -113,16 +96,13 @@ def test_history_is_replayed_under_other_policies_and_nothing_moves(stack):
 
 
 def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack):
-    path = stack.settings.models_dir / NAME / "model.yaml"
-    spec = yaml.safe_load(path.read_text())
-    spec["gates"]["min_metric"] = 0.99
-    path.write_text(yaml.safe_dump(spec))
+    change_spec(stack.settings.models_dir / NAME, gates={"min_metric": 0.99})
     change_world(stack, d2013_02_05="turned", d2013_02_26="plain")
     live(stack, "2013-02-26", "2013-03-08")
-    known = trainings(stack)
+    known = stack.woken(TRAIN)
     watch(stack, "2013-02-26", "2013-03-07", "2013-03-08")
-    training = await_training(stack, known)
-    assert stack.client.run(f"train_{NAME}", training)["state"] == "failed"
+    training, state = stack.await_woken(TRAIN, known)
+    assert state == "failed"
     version = find_by_training(KEY, training, stack.settings)
     assert version is not None
     assert version.outcome == "reject"
@@ -131,5 +111,5 @@ def test_candidate_that_fails_its_gates_leaves_production_and_calls_people(stack
     watch(stack, "2013-03-08", "2013-03-08", "2013-03-09")
     assert incident(stack).worst == "escalate"
     assert stack.slack.about("people are needed")
-    assert set(trainings(stack)) == {*known, training}
+    assert set(stack.woken(TRAIN)) == {*known, training}
     assert stack.slack.refused == []

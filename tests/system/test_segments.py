@@ -7,7 +7,8 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from urllib.parse import quote
 
 import httpx
@@ -15,19 +16,21 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
+from include.ratchet.cli.traffic import Traffic, read_questions
 from include.ratchet.data.blobs import open_blobs
+from include.ratchet.data.connections import EnvironmentConnections
 from include.ratchet.data.records import RecordTable
 from include.ratchet.monitoring import store
-from include.ratchet.pipeline.workspace import RunFolder
+from include.ratchet.pipeline.workspace import RunFolder, Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.fleet import read_champions, read_newest
 from include.ratchet.registry.versions import get_version
 from include.ratchet.rollout import actions
 from include.ratchet.rollout import store as rollouts
 from include.ratchet.rollout.orders import Order
-from include.ratchet.spec import ModelKey, get_model, segment_name
+from include.ratchet.spec import ModelKey, get_model, partition_of, partitions_between, segment_name
 from include.ratchet.stack.client import FINISHED
-from tests.system.conftest import CARRIERS, SHOPS, give_order, shop_names
+from tests.system.conftest import CARRIERS, SHOPS, TURNING, change_spec, give_order, shop_names
 
 pytestmark = pytest.mark.system
 
@@ -139,8 +142,7 @@ def test_the_next_day_is_answered_scored_and_watched_by_segment(stack):
 def test_handovers_of_many_segments_are_moved_together_from_the_models_page(stack, visit):
     shops = [segment_name([f"shop {number:03d}"]) for number in (7, 8)]
     conf = {"as_of": "2026-03-02", "trials": 1, "force": True, "segments": shops}
-    with (stack.settings.models_dir / SHOPS / "model.yaml").open("a") as spec:
-        spec.write("rollout: {strategy: canary}\n")
+    change_spec(stack.settings.models_dir / SHOPS, rollout={"strategy": "canary"})
     stack.client.wait_for_dag(f"rollout_{SHOPS}", timeout_s=120)
     stack.run(f"train_{SHOPS}", conf)
     champions = read_champions(SHOPS, stack.settings)
@@ -160,6 +162,79 @@ def test_handovers_of_many_segments_are_moved_together_from_the_models_page(stac
     ):
         give_order(visit(page), name, f"{name}, says a test")
         assert [rollouts.read(key, stack.settings).status for key in keys] == expected
+
+
+def test_segment_that_changes_is_retrained_and_handed_over_alone(stack):
+    """One of three shops: its monitor asks, an event wakes its training, and its own traffic decides the hand-over."""
+    train, web = f"train_{TURNING}", ModelKey(TURNING, "web")
+    stack.run(f"ingest_{TURNING}", {"first": "2026-02-01", "last": "2026-02-14"})
+    stack.run(train, {"as_of": "2026-02-15"})
+    assert versions(stack) == {"north": 1, "south": 1, "web": 1}
+    live = Live(stack, "2026-02-15", "2026-03-20")
+    lived = live.days(14)
+    stack.run(f"ingest_{TURNING}", lived)
+    stack.run(f"monitor_{TURNING}", {**lived, "as_of": "2026-03-01"})
+    assert "performance" in store.read_incidents(web, stack.settings)[-1].kinds
+    run_id, state = stack.await_woken(train)
+    assert state == "success", stack.explain(train, run_id)
+    assert {name: one["version"] for name, one in table(stack, TURNING, run_id).items()} == {"web": 2}
+    (request,) = entries(stack, web, "request")
+    assert "performance" in request.details["cause"]
+    assert versions(stack)["web"] == 1
+    while rollouts.read_active(web, stack.settings) is not None:
+        live.days(3)
+        stack.run(f"rollout_{TURNING}", {"as_of": live.now.isoformat()})
+    assert [entry.details["action"] for entry in entries(stack, web, "rollout")] == ["start", "advance", "finish"]
+    assert versions(stack) == {"north": 1, "south": 1, "web": 2}
+    watched = live.days(4)
+    stack.run(f"monitor_{TURNING}", {**watched, "as_of": (live.now + timedelta(days=1)).isoformat()})
+    assert not store.read_incidents(web, stack.settings)[-1].is_open
+    for other in (ModelKey(TURNING, "north"), ModelKey(TURNING, "south")):
+        assert entries(stack, other, "request") == entries(stack, other, "rollout") == []
+
+
+def versions(stack):
+    return {segment: one.version for segment, one in read_champions(TURNING, stack.settings).items()}
+
+
+def entries(stack, key, kind):
+    return [entry for entry in ledger.history(key, stack.settings) if entry.kind == kind]
+
+
+class Live:
+    """Days of the shops, whose orders and returns the service hears of, one after the other."""
+
+    def __init__(self, stack, first, last):
+        self.stack = stack
+        model = get_model(stack.settings.models_dir, TURNING)
+        workspace = Workspace(stack.settings, EnvironmentConnections({}), lambda: datetime.now(UTC))
+        days = list(partitions_between(model.spec, *(partition_of(model.spec, day) for day in (first, last))))
+        self.questions = read_questions(workspace, model, days)
+        self.traffic, self.ahead = Traffic(stack.layout.serving_url, TURNING, self.questions), iter(days)
+        self.wait_for(self.is_served, "the service has no champion of every shop")
+
+    def days(self, count):
+        """The next days, as a form names them; their records are shipped."""
+        found = list(islice(self.ahead, count))
+        self.now = found[-1].end
+        self.traffic.live(found[0].start, self.now)
+        metrics = f"{self.stack.layout.serving_url}/metrics"
+        self.wait_for(lambda: "ratchet_log_rows 0.0" in httpx.get(metrics, timeout=60).text, "records are not shipped")
+        return {"first": found[0].key, "last": found[-1].key}
+
+    def is_served(self):
+        url = f"{self.stack.layout.serving_url}/v1/models/{TURNING}/predict"
+        rows = [one.row for one in self.questions[:30]]
+        answer = httpx.post(url, json={"rows": rows}, timeout=60)
+        if not answer.is_success:
+            return False
+        return {one["segment"] for one in answer.json()["predictions"]} == versions(self.stack).keys()
+
+    def wait_for(self, is_so, otherwise):
+        deadline = time.monotonic() + 60
+        while not is_so():
+            assert time.monotonic() < deadline, otherwise
+            time.sleep(0.1)
 
 
 def running(stack, run_id):

@@ -23,7 +23,7 @@ CHECKS: dict[str, tuple[str, ...]] = {
     "import-linter": (str(_BIN / "lint-imports"),),
     "packages": (sys.executable, "-m", "include.ratchet.cli.packages"),
     "pytest": (sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not system and not stack"),
-    "system": (sys.executable, "-m", "pytest", "-m", "system", "tests/system"),
+    "system": (sys.executable, "-m", "pytest", "-m", "system", "--durations", "20", "tests/system"),
     "stack": (sys.executable, "-m", "pytest", "-m", "stack", "tests/stack"),
 }
 

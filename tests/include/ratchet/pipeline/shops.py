@@ -28,17 +28,19 @@ import pandas as pd
 
 SHOPS = {shops!r}
 UNTIL = {until!r}
+TURNED = {turned!r}
 
 
 def orders(partition, as_of):
-    """Price drives returns up in most shops and down in `web`."""
+    """Price drives returns up in most shops and down in `web`, and the other way round once a shop has turned."""
     generator = np.random.default_rng(int(partition.start.timestamp()))
     shops = {{shop: share for shop, share in SHOPS.items() if partition.key < UNTIL.get(shop, "9999")}}
     shares = np.array(list(shops.values())) / sum(shops.values())
     size = {rows}
     shop = generator.choice(np.array(list(shops), dtype=object), size, p=shares)
     price = generator.lognormal(3, 0.6, size).round(2)
-    slope = np.where(shop == "web", -0.08, 0.08)
+    turned = [name for name, day in TURNED.items() if day <= partition.key]
+    slope = np.where((shop == "web") ^ np.isin(shop, turned), -0.08, 0.08)
     returned = generator.random(size) < 1 / (1 + np.exp(1 - slope * (price - 22)))
     returned = np.where(shop == "one class", False, returned)
     minutes = np.sort(generator.integers(0, 24 * 60, size))
@@ -72,27 +74,32 @@ def make_shops(folder: Path, **changes: Any) -> Workspace:
 
 
 def add_shops(
-    models: Path, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None, rows: int = 200,
-    segments: str = "", gates: str = "", more: str = "",
+    models: Path, name: str = NAME, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None,
+    turned: dict[str, str] | None = None, rows: int = 200, segments: str = "", gates: str = "", more: str = "",
 ) -> None:  # fmt: skip
     """The model's folder.
 
     Args:
         models: folder of models.
+        name: of the model.
         shares: of the shops' orders.
         until: the day from which a shop sells nothing any more.
+        turned: the day from which a shop's customers do the opposite.
         rows: of a day.
         segments: further keys of the section of that name.
         gates: likewise.
         more: further sections.
     """
-    path = make_model(models, NAME)
-    write_sources(path, shares=shares, until=until, rows=rows)
+    path = make_model(models, name)
+    write_sources(path, shares=shares, until=until, turned=turned, rows=rows)
     spec = path / "model.yaml"
     spec.write_text(spec.read_text() + SPEC.format(segments=segments, gates=gates) + more)
 
 
-def write_sources(path: Path, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None,
-                  rows: int = 200) -> None:  # fmt: skip
+def write_sources(
+    path: Path, *, shares: dict[str, float] | None = None, until: dict[str, str] | None = None,
+    turned: dict[str, str] | None = None, rows: int = 200,
+) -> None:  # fmt: skip
     """What the shops sell."""
-    (path / "sources.py").write_text(SOURCES.format(shops=shares or SHARES, until=until or {}, rows=rows))
+    source = SOURCES.format(shops=shares or SHARES, until=until or {}, turned=turned or {}, rows=rows)
+    (path / "sources.py").write_text(source)
