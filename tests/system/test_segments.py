@@ -12,6 +12,7 @@ from itertools import islice
 from urllib.parse import quote
 
 import httpx
+import orjson
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -225,7 +226,7 @@ class Live:
     def is_served(self):
         url = f"{self.stack.layout.serving_url}/v1/models/{TURNING}/predict"
         rows = [one.row for one in self.questions[:30]]
-        answer = httpx.post(url, json={"rows": rows}, timeout=60)
+        answer = httpx.post(url, content=orjson.dumps({"rows": rows}), timeout=60)
         if not answer.is_success:
             return False
         return {one["segment"] for one in answer.json()["predictions"]} == versions(self.stack).keys()

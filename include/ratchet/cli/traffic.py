@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import orjson
+import pyarrow as pa
 
 from include.ratchet.data.sources import open_source
 from include.ratchet.errors import ServingError
@@ -58,9 +59,17 @@ def read_questions(workspace: Workspace, model: Model, days: Sequence[Partition]
                  {name: row[name] for name in names}, row[label.column],
                  row[label.available_time] if label.available_time else row[spec.event_time] + label.delay)
         for day in days
-        for row in source.read(day, _FAR).table.to_pylist()
+        for row in _to_rows(source.read(day, _FAR).table)
     ]  # fmt: skip
     return sorted(found, key=lambda one: (one.asked_at, one.id))
+
+
+def _to_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """Rows with instants as JSON has them; finer ones than microseconds would be pandas' own."""
+    fields = [kind.with_type(pa.timestamp("us", kind.type.tz)) if pa.types.is_timestamp(kind.type) else kind
+              for kind in table.schema]  # fmt: skip
+    rows: list[dict[str, Any]] = table.cast(pa.schema(fields), safe=False).to_pylist()
+    return rows
 
 
 @dataclass(frozen=True)
