@@ -147,8 +147,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     three = dict.fromkeys(("north", "south", "web"), 1.0)
     add_shops(models, TURNING, shares=three, turned={"web": "2026-02-15"}, rows=600, **alone)
     change_spec(
-        models / TURNING, monitoring={"policy": {"streak": 2}},
-        training={"window": {"length": "14d"}, "split": {"validation": "2d", "test": "8d"}},
+        models / TURNING, monitoring={"policy": {"streak": 2}}, serving={"online": {"reach": "3650d"}},
+        training={"window": {"length": "16d"}, "split": {"validation": "2d", "test": "10d"}},
         rollout={**quick, "shadow_first": False, "min_rows": 100, "margin": 0.05},
     )  # fmt: skip
     for name, history in (("features.py", r" +shop_return_rate_7d=.*\n"), ("estimator.py", ', "shop_return_rate_7d"')):
