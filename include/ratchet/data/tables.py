@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
@@ -28,8 +26,6 @@ _CONFIGURATION = {
     "delta.logRetentionDuration": _FOREVER,
     "delta.deletedFileRetentionDuration": _FOREVER,
 }
-_STREAMED = 2048
-"""Rows of a batch of what is not held."""
 _Result = TypeVar("_Result")
 
 
@@ -207,32 +203,6 @@ def read_partitions(
     where: pads.Expression | None = None,
 ) -> pa.Table:  # fmt: skip
     """Rows of some partitions of an open Delta table; of `where` those alone, without holding the others."""
-    return _scan(delta, partitions, where, columns=None if columns is None else list(columns)).to_table()
-
-
-def read_at(
-    delta: Any, partitions: Iterable[str] | None, column: str, positions: npt.NDArray[np.int64],
-    where: pads.Expression | None = None,
-) -> pa.Array:  # fmt: skip
-    """A column's values at some rows of what `read_partitions` returns, without holding the others.
-
-    Args:
-        delta: an open Delta table, of the same version.
-        partitions: as there.
-        column: its name.
-        positions: of the rows, ascending.
-        where: as there.
-    """
-    found, begin = [], 0
-    for batch in _scan(delta, partitions, where, columns=[column], batch_size=_STREAMED).to_batches():
-        end = begin + batch.num_rows
-        inside = positions[slice(*np.searchsorted(positions, (begin, end)))]
-        found.append(batch.column(0).take(pa.array(inside - begin)))
-        begin = end
-    return pa.concat_arrays(found) if found else pa.array([], read_schema(delta).field(column).type)
-
-
-def _scan(delta: Any, partitions: Iterable[str] | None, where: pads.Expression | None, **options: Any) -> pads.Scanner:
     keys = None if partitions is None else list(partitions)
     # Files are chosen before pyarrow describes each of them, which is slow over thousands of partitions.
     pruned = [(PARTITION_COLUMN, "in", keys)] if keys else None
@@ -240,7 +210,7 @@ def _scan(delta: Any, partitions: Iterable[str] | None, where: pads.Expression |
     chosen = None if keys is None else pads.field(PARTITION_COLUMN).isin(pa.array(keys, pa.string()))
     if where is not None:
         chosen = where if chosen is None else chosen & where
-    return dataset.scanner(filter=chosen, **options)
+    return dataset.to_table(columns=None if columns is None else list(columns), filter=chosen)
 
 
 def split_partitions(rows: pa.Table) -> dict[str, pa.Table]:

@@ -68,11 +68,10 @@ class Bins:
     def codes(self, column: Any) -> npt.NDArray[np.intp]:
         """The bin of each row, (n_rows,)."""
         if self.kind == "category":
-            encoded = encode_text(column)
-            found = pc.index_in(encoded.dictionary, value_set=pa.array(self.categories, pa.string()))
-            places = pc.fill_null(found, len(self.categories)).to_numpy(zero_copy_only=False)
-            rows = pc.fill_null(encoded.indices, len(places)).to_numpy(zero_copy_only=False)
-            return np.append(places, len(self) - 1).astype(np.intp)[rows]  # type: ignore[no-any-return]
+            found = pc.index_in(_to_text(column), value_set=pa.array(self.categories, pa.string()))
+            codes = pc.fill_null(found, len(self.categories)).to_numpy(zero_copy_only=False).astype(np.intp)
+            codes[pc.is_null(column).to_numpy(zero_copy_only=False)] = len(self) - 1
+            return codes  # type: ignore[no-any-return]
         values = to_numbers(column)
         codes = np.searchsorted(self._edges, values, side="left")
         codes[np.isnan(values)] = len(self) - 1
@@ -143,17 +142,15 @@ def _middles(values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]) ->
 
 
 def _of_text(column: Any) -> Bins:
-    counted = pc.value_counts(pc.drop_null(pc.cast(column, pa.string())))
+    counted = pc.value_counts(pc.drop_null(_to_text(column)))
     found = sorted(counted.to_pylist(), key=lambda one: (-one["counts"], one["values"]))
     return Bins("category", categories=tuple(one["values"] for one in found[:MAX_CATEGORIES]))
 
 
-def encode_text(column: Any) -> pa.DictionaryArray:
-    """Values as places in a dictionary of strings, of which none is null."""
-    kind = column.type
-    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type) and not column.dictionary.null_count:
-        return column
-    return pc.dictionary_encode(pc.cast(column, pa.string()))
+def _to_text(column: Any) -> Any:
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, pa.string())
+    return column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from include.ratchet.data.records import FEATURE, SCHEMAS, Kind, RecordTable
-from include.ratchet.data.tables import count_rows, read_at, read_partitions, read_schema
+from include.ratchet.data.tables import count_rows, read_partitions, read_schema
 from include.ratchet.monitoring.multivariate import code_rows, separability
 from include.ratchet.monitoring.outcomes import POOLED_FOR, expect, measure, measure_groups, measure_value
 from include.ratchet.monitoring.profile import ColumnProfile, ProfileTable, profile_column
@@ -31,9 +31,11 @@ from include.ratchet.training.metrics import Floats
 
 _BASE = ("request_id", "row", "segment", POOLED_FOR, "key", "event_time", "received_at", "latency_ms", "version",
          "route", "score", "output", "error", "is_stale")  # fmt: skip
+_PAYLOAD = "payload"
+"""Most of what a record weighs; labels that come late need none."""
 _UNIT = ("request_id", "row", "key", "event_time", "received_at")
 """Columns by which outcomes are found."""
-_PLACE, _UNHELPFUL, _POSITION = "_place", "_is_unhelpful", "_position"
+_PLACE, _UNHELPFUL = "_place", "_is_unhelpful"
 _ROWS = 300_000
 """Held at once: of fifty features some 250 MB."""
 _ANSWERED = ("champion", "holdout", "batch")
@@ -73,9 +75,8 @@ def observe(
         service: numbers of the prediction service that go with the looks.
     """
     looks: list[Look] = []
-    _, delta = _open_records(settings, model)
-    for part in _parts(delta, keys, partition):
-        found, profiles = _observe(settings, model, delta, part, partition, as_of)
+    for part in _parts(settings, model, keys, partition):
+        found, profiles = _observe(settings, model, part, partition, as_of)
         looks += [replace(look, numbers={**look.numbers, **service}) for look in found]
         ProfileTable(settings, model.name).write(profiles, [partition.key])
     write_looks(looks, settings)
@@ -87,9 +88,8 @@ def observe_labels(
 ) -> tuple[Look, ...]:
     """Looks at a partition with what labels that have come since then say of it; its profiles stay as they are."""
     found, by_key = [], {look.key: look for look in looks}
-    _, delta = _open_records(settings, model)
-    for part in _parts(delta, list(by_key), partition):
-        rows, known = _read_labels(settings, model, _read(model, delta, part, partition, with_features=False), as_of)
+    for part in _parts(settings, model, list(by_key), partition):
+        rows, known = _read_labels(settings, model, _read(settings, model, part, partition, with_features=False), as_of)
         for key, own in _split(rows, part):
             look = by_key[key]
             if look.version is None or not own.num_rows:
@@ -103,16 +103,14 @@ def observe_labels(
 
 
 def _observe(
-    settings: Settings, model: Model, delta: Any, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, as_of: datetime
 ) -> tuple[list[Look], dict[tuple[str, str], dict[str, ColumnProfile]]]:
     """Looks at some model keys, and the profiles of their columns by segment and partition."""
-    rows, known = _read_labels(settings, model, _read(model, delta, keys, partition), as_of)
-    by_key = dict(_split(rows, keys))
-    payloads = _sample_payloads(model, delta, partition, by_key)
+    rows, known = _read_labels(settings, model, _read(settings, model, keys, partition), as_of)
     champions: Mapping[str, AliasState] | None = None
     profiles: dict[tuple[str, str], dict[str, ColumnProfile]] = {}
     looks = []
-    for key, own in by_key.items():
+    for key, own in _split(rows, keys):
         version = _answered_by(own)
         if version is None:
             champions = read_champions(model.name, settings) if champions is None else champions
@@ -123,17 +121,22 @@ def _observe(
             looks.append(empty)
             continue
         reference = read_reference(settings, model, key, version)
-        columns, numbers = _profile(model, reference, own, payloads[key])
+        payloads = read_payloads(own[_PAYLOAD].take(pa.array(sample(own.num_rows))).to_pylist())
+        columns, numbers = _profile(model, reference, own, payloads)
         profiles[key.segment, partition.key] = columns
         maturity, outcomes = _outcomes(model, reference, own, known)
-        told = {**numbers, **_service(own), **inspect(model.spec, payloads[key]), **outcomes}
+        told = {**numbers, **_service(own), **inspect(model.spec, payloads), **outcomes}
         looks.append(replace(empty, maturity=maturity, numbers=told))
     return looks, profiles
 
 
-def _parts(delta: Any | None, keys: Sequence[ModelKey], partition: Partition) -> Iterator[list[ModelKey]]:
+def _parts(
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition
+) -> Iterator[list[ModelKey]]:
     """The model keys, so many at a time that their rows fit into memory."""
-    if delta is None or len(keys) == 1:
+    # A single key is not counted first: `_read` opens the records anyway.
+    delta = _open_records(settings, model)[1] if len(keys) > 1 else None
+    if delta is None:
         yield list(keys)
         return
     counted = pc.value_counts(read_partitions(delta, [partition.key], ["segment"])["segment"]).to_pylist()
@@ -169,40 +172,22 @@ def _read_labels(settings: Settings, model: Model, rows: pa.Table, as_of: dateti
 
 
 def _read(
-    model: Model, delta: Any | None, keys: Sequence[ModelKey], partition: Partition, *, with_features: bool = True
+    settings: Settings, model: Model, keys: Sequence[ModelKey], partition: Partition, *, with_features: bool = True
 ) -> pa.Table:
-    """A partition's records and where each one lies, without those of shadows, which answered nobody."""
+    """A partition's records, without those of shadows, which answered nobody."""
+    _, delta = _open_records(settings, model)
     if delta is None:
         return SCHEMAS["requests"].empty_table().select(_BASE)
     there = read_schema(delta).names
     groups = {*model.spec.evaluation.slices, *model.spec.evaluation.sensitive}
-    wanted = [name for name in there if name in _BASE or (
+    wanted = [name for name in there if name in _BASE or (with_features and name == _PAYLOAD) or (
         name.startswith(FEATURE) and (with_features or name.removeprefix(FEATURE) in groups))]  # fmt: skip
-    rows = read_partitions(delta, [partition.key], wanted, _where(model, keys)).combine_chunks()
-    rows = rows.append_column(_POSITION, pa.array(np.arange(rows.num_rows)))
-    is_own = pc.is_in(rows["segment"], value_set=pa.array([key.segment for key in keys], pa.string()))
+    segments = pa.array([key.segment for key in keys], pa.string())
+    # Of a fleet, a batch is read without holding the others.
+    where = None if model.spec.segments is None else pads.field("segment").isin(segments)
+    rows = read_partitions(delta, [partition.key], wanted, where).combine_chunks()
+    is_own = pc.is_in(rows["segment"], value_set=segments)
     return _choose(rows, pc.and_kleene(is_own, pc.not_equal(rows["route"], "shadow")))
-
-
-def _where(model: Model, keys: Sequence[ModelKey]) -> pads.Expression | None:
-    """Which records are read: of a fleet, a batch's, without holding the others."""
-    if model.spec.segments is None:
-        return None
-    return pads.field("segment").isin(pa.array([key.segment for key in keys], pa.string()))
-
-
-def _sample_payloads(
-    model: Model, delta: Any | None, partition: Partition, by_key: Mapping[ModelKey, pa.Table]
-) -> dict[ModelKey, list[dict[str, Any]]]:
-    """Of each model key some payloads. They are most of what a record weighs, so the others are not held."""
-    chosen = {key: own[_POSITION].take(pa.array(sample(own.num_rows))).to_numpy()
-              for key, own in by_key.items() if own.num_rows}  # fmt: skip
-    if not chosen:
-        return {}
-    positions = np.sort(np.concatenate(list(chosen.values())))
-    payloads = read_at(delta, [partition.key], "payload", positions, _where(model, list(by_key)))
-    return {key: read_payloads(payloads.take(pa.array(np.searchsorted(positions, own))).to_pylist())
-            for key, own in chosen.items()}  # fmt: skip
 
 
 def _choose(rows: pa.Table, mask: Any) -> pa.Table:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
 from include.ratchet.data.tables import PARTITION_COLUMN, Table, read_partitions, retry_commits
-from include.ratchet.monitoring.binning import Bins, Counts, encode_text, is_text, to_numbers
+from include.ratchet.monitoring.binning import Bins, Counts, is_text, to_numbers
 from include.ratchet.settings import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -117,8 +117,6 @@ def profile_column(bins: Bins, column: Any) -> ColumnProfile:
     wants_text = bins.kind == "category"
     if wants_text != is_text(column.type):
         column = pa.nulls(len(column), pa.string() if wants_text else pa.float64())
-    if wants_text:
-        column = encode_text(column)
     counts = bins.count(column)
     nan = float("nan")
     if wants_text:
@@ -263,8 +261,8 @@ def _hash_numbers(values: Floats) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _hash_text(column: pa.DictionaryArray) -> npt.NDArray[np.uint64]:
+def _hash_text(column: Any) -> npt.NDArray[np.uint64]:
     from pandas.util import hash_array
 
-    values = pc.take(column.dictionary, pc.unique(pc.drop_null(column.indices))).to_numpy(zero_copy_only=False)
+    values = pc.unique(pc.drop_null(pc.cast(column, pa.string()))).to_numpy(zero_copy_only=False)
     return hash_array(values.astype(object), categorize=False)

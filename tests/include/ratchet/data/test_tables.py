@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from include.ratchet.data import tables
-from include.ratchet.data.tables import PARTITION_COLUMN, Table, read_at, read_partitions
+from include.ratchet.data.tables import PARTITION_COLUMN, Table
 from include.ratchet.settings import Settings
 from include.ratchet.spec import Model
 from tests.include.ratchet.data.orders import SCHEMA, land_day, land_days, order, write_rows
@@ -43,20 +41,6 @@ def test_partitions_and_columns_are_chosen(table: Table) -> None:
     assert rows.column_names == ["order_id"]
     assert rows["order_id"].to_pylist() == [f"o{number}" for number in range(8, 16)]
     assert table.read([]).num_rows == 0
-
-
-@pytest.mark.parametrize("positions", [[0, 1, 7, 8, 12, 15], [14], [], list(range(16))])
-@pytest.mark.parametrize("batch", [1, 3, 100])
-def test_column_is_read_at_some_rows_of_what_is_chosen(
-    table: Table, monkeypatch: pytest.MonkeyPatch, batch: int, positions: list[int]
-) -> None:
-    monkeypatch.setattr(tables, "_STREAMED", batch)
-    delta, days = table.open(), ["2024-01-01", "2024-01-03"]
-    for where in (None, pc.field("order_id") != "o3"):
-        rows = read_partitions(delta, days, ["order_id"], where)["order_id"]
-        chosen = np.array([one for one in positions if one < len(rows)], np.int64)
-        assert len(rows) == (16 if where is None else 15)
-        assert read_at(delta, days, "order_id", chosen, where).to_pylist() == rows.take(pa.array(chosen)).to_pylist()
 
 
 def test_the_schema_is_the_specs(table: Table) -> None:

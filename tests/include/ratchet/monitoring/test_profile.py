@@ -25,10 +25,6 @@ COLUMNS = {
     "text": pa.array(GENERATOR.choice(["a", "b", "c", None], 3000)),
     "many texts": pa.array([f"user-{one}" for one in GENERATOR.integers(0, 2000, 3000)]),
     "one text": pa.array(["x"] * 3000),
-    "coded text": pa.DictionaryArray.from_arrays(GENERATOR.integers(1, 4, 3000), ["unused", "b", "c", "a"]),
-    "coded text of another width": pa.DictionaryArray.from_arrays(
-        GENERATOR.integers(0, 3, 3000), pa.array(["c", "b", "a"], pa.large_string())
-    ),
 }
 
 
@@ -43,18 +39,6 @@ def test_every_row_is_in_one_bin(name):
     assert (np.bincount(bins.codes(column), minlength=len(bins)) == counts).all()
     assert len(bins.labels) >= len(bins) - 1
     assert Bins.from_dict(bins.to_dict()).id == bins.id
-
-
-@pytest.mark.parametrize("name", ["coded text", "coded text of another width"])
-def test_text_is_counted_alike_however_it_is_stored(name):
-    column = COLUMNS[name]
-    plain = column.cast(pa.string())
-    bins = make_bins(column)
-    assert bins.id == make_bins(plain).id
-    assert profile_column(bins, column).counts.tolist() == profile_column(bins, plain).counts.tolist()
-    assert profile_column(bins, column).hashes.tolist() == profile_column(bins, plain).hashes.tolist()
-    with_null = pa.DictionaryArray.from_arrays(column.indices, pa.array(["c", None, "a", "d"]))
-    assert bins.count(with_null)[-1] == with_null.cast(pa.string()).null_count > 0
 
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
