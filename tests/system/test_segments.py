@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -218,7 +219,8 @@ class Live:
         """The next days, as a form names them; their records are shipped."""
         found = list(islice(self.ahead, count))
         self.now = found[-1].end
-        self.traffic.live(found[0].start, self.now)
+        with ThreadPoolExecutor(1) as elsewhere:  # than here, where the browser keeps an event loop
+            elsewhere.submit(self.traffic.live, found[0].start, self.now).result()
         self.wait_for(lambda: "ratchet_log_rows 0.0" in self.metrics(), self.metrics)
         return {"first": found[0].key, "last": found[-1].key}
 

@@ -82,6 +82,8 @@ def _address() -> str:
 def _run(step: str, owner: str, resources: ResourcesSpec, files: Mapping[str, bytes]) -> dict[str, bytes]:
     from airflow.providers.docker.hooks.docker import DockerHook
 
+    from include.ratchet.stack.contained import environment
+
     client = DockerHook(docker_conn_id=None, base_url=_address()).api_client
     # Of a try whose worker died.
     for left in client.containers(all=True, filters={"label": f"{LABEL}={owner}"}):
@@ -101,7 +103,7 @@ def _run(step: str, owner: str, resources: ResourcesSpec, files: Mapping[str, by
     container = client.create_container(
         os.environ.get("RATCHET_TRAINING_IMAGE", IMAGE),
         ["python", "-m", "include.ratchet.stack.contained", step],
-        environment={"RATCHET_HOME": HOME, "RATCHET_MODELS_DIR": f"{HOME}/models"},
+        environment=environment(HOME, os.environ),
         user=str(_USER),
         volumes=[HOME],
         labels={LABEL: owner},

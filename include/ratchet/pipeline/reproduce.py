@@ -31,7 +31,7 @@ class Reproduction:
 
     Attributes:
         version: such as `flight_delay@3`.
-        differences: what stands here and is not what is recorded: lock, code, spec, Python, data, predictions.
+        differences: what stands here and is not what is recorded: lock, code, spec, Python, kernels, data, predictions.
         is_identical: whether the predictions on the test rows are the same to the bit.
         rows: test rows that were compared.
         largest_difference: between a recorded and a new prediction.
@@ -119,5 +119,6 @@ def compare_environment(lineage: Lineage, model: Model) -> tuple[str, ...]:
         "code": (lineages.hash_code(model), lineage.code_hash),
         "spec": (model.spec.hash, lineage.spec_hash),
         "Python": (lineages.python_version(), lineage.python),
+        "kernels": (lineages.read_kernels(), lineage.kernels),
     }
-    return tuple(f"{name}: {here}, recorded {there}" for name, (here, there) in now.items() if here != there)
+    return tuple(f"{name}: {here}, recorded {there}" for name, (here, there) in now.items() if there and here != there)

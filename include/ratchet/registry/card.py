@@ -188,6 +188,7 @@ def _lineage(lineage: Lineage, snapshot: Mapping[str, Any]) -> Sequence[tuple[st
         ("code", lineage.code_hash),
         ("lock", lineage.lock_hash),
         ("Python", lineage.python),
+        ("kernels", lineage.kernels),
     )
 
 

@@ -38,6 +38,7 @@ class Lineage:
         is_dirty: whether the checkout differed from that commit.
         python: version of the interpreter.
         base: version that it learned on from; None: it was fitted anew.
+        kernels: that matrix products were computed with; empty in versions that did not say.
     """
 
     key: ModelKey
@@ -57,6 +58,7 @@ class Lineage:
     is_dirty: bool
     python: str
     base: int | None = None
+    kernels: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -98,6 +100,7 @@ class Environment:
     code_hash: str
     lock_hash: str
     python: str
+    kernels: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -107,7 +110,7 @@ class Environment:
 def read_environment(model: Model, environ: Mapping[str, str]) -> Environment:
     """The environment now; half a second, so that many keys are better told it than let read it."""
     commit, is_dirty = read_commit(environ)
-    return Environment(commit, is_dirty, hash_code(model), hash_lock(), python_version())
+    return Environment(commit, is_dirty, hash_code(model), hash_lock(), python_version(), read_kernels())
 
 
 def hash_lock(project: Path = PROJECT) -> str:
@@ -143,6 +146,18 @@ def read_commit(environ: Mapping[str, str], project: Path = PROJECT) -> tuple[st
 def python_version() -> str:
     """Of this interpreter."""
     return platform.python_version()
+
+
+def read_kernels() -> str:
+    """That this process computes matrix products with, such as `openblas Haswell`; others round otherwise.
+
+    A BLAS chooses them by the processor, or as a variable such as OPENBLAS_CORETYPE says.
+    """
+    import numpy  # noqa: F401 - brings the library that is looked for
+    from threadpoolctl import threadpool_info
+
+    found = {f"{one['internal_api']} {one['architecture']}" for one in threadpool_info() if "architecture" in one}
+    return ", ".join(sorted(found))
 
 
 def _git(project: Path, *words: str) -> str:

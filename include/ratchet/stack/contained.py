@@ -31,6 +31,17 @@ STEPS = {
     "fit": judge.fit,
 }
 """A search is one batch: its container has as many processors as the spec says."""
+_KERNELS = (
+    "BLIS_ARCH_TYPE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",
+    "OPENBLAS_CORETYPE",
+)  # fmt: skip
+"""What chooses the numeric kernels where the processor does not, and so the last bits of a fit."""
+
+
+def environment(home: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a step finds in its environment: its home, and the kernels of the worker whose environment is given."""
+    chosen = {name: environ[name] for name in _KERNELS if name in environ}
+    return {**chosen, "RATCHET_HOME": home, "RATCHET_MODELS_DIR": f"{home}/models"}
 
 
 def pack(workspace: Workspace, request: TrainingRequest) -> dict[str, bytes]:

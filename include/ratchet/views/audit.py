@@ -220,6 +220,7 @@ def _audit_version(workspace: Workspace, model: Model, version: Version, answers
         code={
             "commit": lineage.git_commit + (" (with uncommitted changes)" if lineage.is_dirty else ""),
             "code": lineage.code_hash, "spec": lineage.spec_hash, "lock": lineage.lock_hash, "Python": lineage.python,
+            "kernels": lineage.kernels,
         },
         here=compare_environment(lineage, model), outcome=version.outcome, gates=gates,
         trail=tuple(Step(row.recorded_at, row.kind, row.actor, row.reason) for row in entries),

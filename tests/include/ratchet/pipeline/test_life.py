@@ -17,12 +17,13 @@ from include.ratchet.pipeline import judge, local
 from include.ratchet.pipeline.check import check_model
 from include.ratchet.pipeline.local import run_model
 from include.ratchet.pipeline.promote import promote, refuse
-from include.ratchet.pipeline.reproduce import reproduce
+from include.ratchet.pipeline.reproduce import compare_environment, reproduce
 from include.ratchet.pipeline.requests import TrainingRequest, read_instant
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.database import engine_of, upgrade
-from include.ratchet.registry.versions import client_of, load_estimator, read_artifact
+from include.ratchet.registry.lineage import Lineage
+from include.ratchet.registry.versions import client_of, get_version, load_estimator, read_artifact
 from include.ratchet.rollout.orders import Order
 from include.ratchet.rollout.revert import revert
 from include.ratchet.settings import read_settings
@@ -184,6 +185,16 @@ def test_reproduction_names_what_differs(workspace, first):
     assert not found.is_identical
     assert any(difference.startswith("code: ") for difference in found.differences)
     assert any(difference.startswith("predictions: ") for difference in found.differences)
+
+
+def test_reproduction_names_other_kernels(workspace, first):
+    model, made = workspace.model("order_returns"), get_version(KEY, 1, workspace.settings).lineage
+    assert made.kernels.startswith("openblas ")
+    assert compare_environment(made, model) == ()
+    (said,) = compare_environment(replace(made, kernels="openblas Nehalem"), model)
+    assert said == f"kernels: {made.kernels}, recorded openblas Nehalem"
+    older = {name: value for name, value in made.to_dict().items() if name != "kernels"}
+    assert compare_environment(Lineage.from_dict(older), model) == ()
 
 
 def test_refused_candidate_is_registered_and_moves_nothing(workspace, first):

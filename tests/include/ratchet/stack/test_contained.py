@@ -20,7 +20,7 @@ from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.settings import PROJECT, read_settings
 from include.ratchet.spec import ModelKey, get_model
 from include.ratchet.spec.scaffold import make_model
-from include.ratchet.stack.contained import REQUEST, RESULT, STUDY, pack, unpack
+from include.ratchet.stack.contained import REQUEST, RESULT, STUDY, environment, pack, unpack
 
 KEY = ModelKey("order_returns")
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
@@ -47,8 +47,7 @@ def run_alone(step, files, folder):
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "RATCHET_HOME": str(folder),
-               "RATCHET_MODELS_DIR": str(folder / "models")}  # fmt: skip
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **environment(str(folder), os.environ)}
     command = [sys.executable, "-m", "include.ratchet.stack.contained", step]
     done = subprocess.run(command, env=environ, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -96,6 +95,16 @@ def test_what_is_handed_over_does_not_say_where_the_database_is(workspace):
     assert {REQUEST, STUDY} < files.keys()
     assert {path.split("/")[0] for path in files} == {REQUEST, STUDY, "store", "models"}
     assert not [path for path, content in files.items() if workspace.settings.database_url.encode() in content]
+
+
+@pytest.mark.parametrize("kernels", ["Nehalem", "Haswell"])
+def test_step_computes_with_the_workers_kernels_and_sees_no_secret(kernels, tmp_path):
+    """Others round otherwise: what a worker was told to compute with, its container is told too."""
+    seen = environment(str(tmp_path), {"OPENBLAS_CORETYPE": kernels, "RATCHET_MASK_SECRET": "secret"})
+    assert seen.keys() == {"OPENBLAS_CORETYPE", "RATCHET_HOME", "RATCHET_MODELS_DIR"}
+    command = [sys.executable, "-c", "from include.ratchet.registry.lineage import read_kernels as read; print(read())"]
+    done = subprocess.run(command, env=seen, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"openblas {kernels}"
 
 
 def test_a_model_of_segments_is_not_contained(workspace):
