@@ -143,11 +143,11 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     # Without a pooled model each stands alone, and most become champion.
     alone = {"segments": ", pool: false", "gates": ", beats_baseline: -1.0"}
     add_shops(models, shares=dict.fromkeys(shop_names(), 1.0), rows=1200, **alone)
-    # What is known of these orders comes with them: days need not land one by one for the service to know.
+    # What is known of these orders comes with them: the service answers for any day.
     three = dict.fromkeys(("north", "south", "web"), 1.0)
     add_shops(models, TURNING, shares=three, turned={"web": "2026-02-15"}, rows=600, **alone)
     change_spec(
-        models / TURNING, monitoring={"policy": {"streak": 2}}, serving={"online": {"reach": "3650d"}},
+        models / TURNING, monitoring={"policy": {"streak": 2}},
         training={"window": {"length": "16d"}, "split": {"validation": "2d", "test": "10d"}},
         rollout={**quick, "shadow_first": False, "min_rows": 100, "margin": 0.05},
     )  # fmt: skip

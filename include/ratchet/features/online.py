@@ -29,6 +29,8 @@ from include.ratchet.spec import Model
 
 MEMORY_LIMIT = "256MB"
 """Of the engine that evaluates a few rows' expressions."""
+EVER = datetime.min.replace(tzinfo=UTC)
+"""Where histories reach from that are kept whole, or of which there are none."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Histories:
     Attributes:
         definition: hash of the features' definition; another one needs other histories.
         known_until: what became available before this instant is in them.
-        reach_from: the earliest prediction time that they serve.
+        reach_from: the earliest prediction time that they serve; `EVER` without a history that changes in time.
         rows: by the name of the history.
     """
 
@@ -67,12 +69,14 @@ def build_histories(model: Model, inputs: Inputs, known_until: datetime, *, sett
     """
     definition = define(model)
     _refuse_queries(definition)
-    reach_from = known_until - model.spec.serving.online.reach
+    planned = plan_histories(definition.joins)
+    changes = any(history.known is not None for history in planned)
+    reach_from = known_until - model.spec.serving.online.reach if changes else EVER
     with Engine(settings) as engine:
         engine.bind_inputs(model, inputs)
         rows = {
             history.name: _restrict(history, engine.fetch(compile_sql(history.expression)), reach_from, known_until)
-            for history in plan_histories(definition.joins)
+            for history in planned
         }
     return Histories(definition_hash(model), known_until, reach_from, rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from include.ratchet.features.online import EVER
 from include.ratchet.serving.fitted import Deployment
 from include.ratchet.serving.payload import Field
 from include.ratchet.serving.predictor import Predictor
@@ -22,6 +23,7 @@ def describe_model(predictor: Predictor, deployment: Deployment | None, own: int
     """
     spec, whole = predictor.model.spec, predictor.deployment
     histories, online = predictor.online.scorer.histories, spec.serving.online
+    reach = histories.reach_from + spec.prediction_lead
     parts: dict[str, Any] = {} if spec.segments is None else {
         "segments": {"by": spec.segments.by, "own": own, "pool": whole.route.champion if whole else None}
     }  # fmt: skip
@@ -35,7 +37,7 @@ def describe_model(predictor: Predictor, deployment: Deployment | None, own: int
         **parts,
         "online": {
             "known_until": histories.known_until.isoformat(),
-            "reaches_back_to": (histories.reach_from + spec.prediction_lead).isoformat(),
+            "reaches_back_to": reach.isoformat() if histories.reach_from > EVER else None,
             "max_age_seconds": online.max_age / timedelta(seconds=1),
             "when_stale": online.when_stale,
         },

@@ -140,7 +140,7 @@ SCHEMAS: dict[str, Schema] = {
     "Model": _object({
         "name": _TEXT, "segment": _TEXT, "description": _TEXT, "task": {"enum": ["binary", "multiclass", "regression"]},
         "route": _or_null(_ROUTE), "versions": _list(_VERSION), "max_rows": _COUNT,
-        "online": _object({"known_until": _INSTANT, "reaches_back_to": _INSTANT, "max_age_seconds": _NUMBER,
+        "online": _object({"known_until": _INSTANT, "reaches_back_to": _or_null(_INSTANT), "max_age_seconds": _NUMBER,
                            "when_stale": {"enum": ["answer", "refuse"]}}),
         "fields": _list(_object({"name": _TEXT, "type": _TEXT, "is_required": _TRUTH, "expected": _TEXT})),
     }, {"segments": _object({"by": _list(_TEXT), "own": _COUNT, "pool": _or_null(_VERSION)})}),

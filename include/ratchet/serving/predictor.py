@@ -192,8 +192,10 @@ class Predictor:
         return answering, choices
 
     def _find_stale(self, online: Online, features: pa.Table) -> npt.NDArray[np.bool_]:
-        limit = online.scorer.histories.known_until + self.model.spec.serving.online.max_age
-        times = features["_prediction_time"]
+        histories, times = online.scorer.histories, features["_prediction_time"]
+        if not histories.rows:
+            return np.zeros(len(times), dtype=bool)
+        limit = histories.known_until + self.model.spec.serving.online.max_age
         return np.asarray(pc.greater(times, pa.scalar(limit, times.type)).to_numpy())
 
     def _predictions(

@@ -163,7 +163,7 @@ def _read(predictor: Predictor, rows: Any) -> Rows:
 def _check_reach(spec: ModelSpec, histories: Histories, rows: Rows) -> list[Problem]:
     """Rows that the online features do not reach: too long ago, or so far ahead that they are too old for them."""
     earliest, latest = histories.reach_from + spec.prediction_lead, None
-    if spec.serving.online.when_stale == "refuse":
+    if spec.serving.online.when_stale == "refuse" and histories.rows:
         latest = histories.known_until + spec.serving.online.max_age + spec.prediction_lead
     if isinstance(rows, pa.Table):
         bounds = pc.min_max(rows[spec.event_time]).as_py()

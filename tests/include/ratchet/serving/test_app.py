@@ -11,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 from include.ratchet.data.records import RecordTable
-from include.ratchet.features import Inputs, scoring_rows
+from include.ratchet.features import Inputs, build_histories, scoring_rows
+from include.ratchet.features.online import EVER
 from include.ratchet.registry.versions import get_version, load_estimator
+from include.ratchet.serving.histories import SqlStore
 from include.ratchet.serving.keys import add_key, remove_key
 from include.ratchet.serving.shipping import ship
 from include.ratchet.spec import get_model
@@ -240,6 +242,27 @@ def test_stale_features_are_answered_with_a_word_or_refused(serve, settings):
     answer = serve(log_dir=settings.home / "other").predict(late)
     assert (answer.status_code, answer.json()["error"]) == (503, "stale")
     assert answer.headers["retry-after"]
+
+
+def test_model_without_history_answers_for_any_time(serve, settings):
+    """Nothing that it needs is too old, nor kept for too short a time."""
+    folder = settings.models_dir / MODEL
+    features = (folder / "features.py").read_text()
+    history = 'rolling(t.history, by="shop", over="7d").mean("is_returned")'
+    assert history in features
+    (folder / "features.py").write_text(features.replace(history, "order.price * 0.0 + 0.3"))
+    spec = (folder / "model.yaml").read_text()
+    (folder / "model.yaml").write_text(f"{spec}serving: {{online: {{when_stale: refuse}}}}\n")
+    model = get_model(settings.models_dir, MODEL)
+    built = build_histories(model, Inputs.open(settings, model), AS_OF, settings=settings)
+    assert (built.reach_from, built.rows) == (EVER, {})
+    SqlStore(settings.database_url).write(KEY, built)
+    served = serve()
+    for days in (-3650, 0, 3650):
+        answer = served.predict(make_rows(3, start=AS_OF + timedelta(days=days)))
+        assert answer.status_code == 200, answer.text
+        assert not any(one["is_stale"] for one in answer.json()["predictions"])
+    assert served.client.get(f"/v1/models/{MODEL}").json()["online"]["reaches_back_to"] is None
 
 
 def test_feedback_is_recorded(serve, settings):

