@@ -16,30 +16,35 @@ from include.ratchet.spec import get_model, load_models
 def check(
     model: Annotated[str | None, typer.Argument(help="Only this model.")] = None, as_json: JsonOption = False
 ) -> None:
-    """Say of every spec whether it is valid, and what is wrong, where, and what to do.
+    """Say of every spec whether it is valid, and what is wrong, where, and what to do; and what it will leave undone.
 
     Example: `./ratchet check flight_delay`
     """
+    from include.ratchet.monitoring.performance import find_blindness
     from include.ratchet.pipeline.check import check_model
 
     models_dir = settings().models_dir
     found = load_models(models_dir) if model is None else {model: get_model(models_dir, model)}
     problems: dict[str, str | None] = {}
+    cautions: dict[str, str | None] = {}
     for name, one in found.items():
         try:
             if isinstance(one, SpecError):
                 raise one
             check_model(one)
-            problems[name] = None
+            problems[name], cautions[name] = None, find_blindness(one.spec)
         except SpecError as error:
             problems[name] = str(error)
     if as_json:
-        emit({name: {"valid": problem is None, "problem": problem} for name, problem in problems.items()})
+        emit({
+            name: {"valid": problem is None, "problem": problem, "caution": cautions.get(name)}
+            for name, problem in problems.items()
+        })  # fmt: skip
     else:
         for name, problem in problems.items():
             console.print(f"[green]valid[/]    {name}" if problem is None else f"[red]not valid[/] {name}")
-            if problem is not None:
-                console.print(problem, highlight=False, markup=False)
+            if said := problem or cautions.get(name):
+                console.print(said, highlight=False, markup=False)
         if not found:
             console.print(f"no model in {models_dir}; ./ratchet new NAME makes one")
     if any(problem is not None for problem in problems.values()):

@@ -26,11 +26,10 @@ import numpy.typing as npt
 from scipy.stats import chi2, false_discovery_control
 from scipy.stats import f as f_distribution
 
+from include.ratchet.monitoring.levels import MIN_DAYS
 from include.ratchet.monitoring.statistics import likelihood_ratio
 
 Floats = npt.NDArray[np.float64]
-MIN_DAYS = 8
-"""Of the reference, from which on its days tell how days differ."""
 MAX_DIRECTIONS = 4
 _PRIOR_DAYS = 20
 

@@ -11,6 +11,7 @@ from scipy.stats import t as t_distribution
 
 Floats = npt.NDArray[np.float64]
 MIN_DAYS = 8
+"""Of the reference, from which on its days tell how days differ."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,19 @@ LABEL_CHANGE = 0.2
 """How much of the usual mean of labels it must change by to count."""
 
 
+def find_blindness(spec: ModelSpec) -> str | None:
+    """Why the worth of such a model's champions will never be judged; None if it will."""
+    split, delay = spec.training.split, spec.label.delay
+    days = max(-((delay - split.test) // spec.partition_length), 0)
+    if split.by != "time" or days >= levels.MIN_DAYS:
+        return None
+    return (
+        f"monitoring will not judge the metric: {days} partition(s) of training.split.test have their labels when a "
+        f"training begins, and {levels.MIN_DAYS} must say how partitions differ; expected a test of at least "
+        f"{levels.MIN_DAYS} partitions beyond label.delay"
+    )
+
+
 @dataclass(frozen=True)
 class _Series:
     """Numbers of the test days and of the looks, to be compared by name."""

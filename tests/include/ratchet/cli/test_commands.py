@@ -48,9 +48,14 @@ def test_new_model_passes_check_and_a_broken_one_is_explained(tmp_path):
     assert ratchet("new", "order_returns", "--json", home=tmp_path).returncode == 0
     checked = ratchet("check", "--json", home=tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert json.loads(checked.stdout) == {"order_returns": {"valid": True, "problem": None}}
+    assert json.loads(checked.stdout) == {"order_returns": {"valid": True, "problem": None, "caution": None}}
     spec = tmp_path / "models/order_returns/model.yaml"
-    spec.write_text(spec.read_text().replace("task: binary", "task: binery"))
+    text = spec.read_text()
+    spec.write_text(text.replace("test: 10d", "test: 8d"))
+    told = ratchet("check", home=tmp_path)
+    assert told.returncode == 0
+    assert "monitoring will not judge the metric: 7 partition(s)" in " ".join(told.stderr.split())
+    spec.write_text(text.replace("task: binary", "task: binery"))
     checked = ratchet("check", "--json", home=tmp_path)
     assert checked.returncode == 1
     assert "did you mean 'binary'" in json.loads(checked.stdout)["order_returns"]["problem"]
