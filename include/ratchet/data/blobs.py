@@ -96,7 +96,7 @@ class FolderBlobs:
         """A file's content, None if there is none."""
         try:
             return (self._root / path).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):  # a bucket has no folders, and so none that is left empty
             return None
 
     def put(self, path: str, content: bytes) -> None:

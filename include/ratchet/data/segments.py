@@ -73,13 +73,14 @@ def read_part(spec: ModelSpec, key: ModelKey, snapshot_id: str, settings: Settin
     Raises:
         FileNotFoundError: there is no such snapshot.
     """
+    snapshot = load_snapshot(key.pool, snapshot_id, settings)
     if key.is_pool or spec.segments is None:
-        return load_snapshot(key.pool, snapshot_id, settings).read(verify=False)
-    wanted = (settings.store, key.model, snapshot_id, spec.segments.by)
+        return snapshot.read(verify=False)
+    # By its content too: of persons who are erased, rows go.
+    wanted = (settings.store, key.model, snapshot_id, snapshot.content_hash, spec.segments.by)
     if wanted not in _LAST:
-        parts = Parts(load_snapshot(key.pool, snapshot_id, settings).read(verify=False), spec.segments.by)
         _LAST.clear()
-        _LAST[wanted] = parts
+        _LAST[wanted] = Parts(snapshot.read(verify=False), spec.segments.by)
     return _LAST[wanted].of(key.segment)
 
 

