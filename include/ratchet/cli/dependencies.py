@@ -36,8 +36,8 @@ def dependencies(
 
     workspace = open_workspace()
     chosen = choose(workspace, model)
-    # A segment learns from the pooled model's training set; only what acting does is its own.
-    found = find_version(workspace, chosen.key.pool, version)
+    # Beside a pooled model a segment learns from the same tables; only what acting does is its own.
+    found = find_version(workspace, chosen.key.pool if chosen.model.spec.has_whole else chosen.single, version)
     report = read_report(found, workspace.settings)
     needs = loop = None
     if necessity:

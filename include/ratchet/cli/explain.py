@@ -46,13 +46,13 @@ def explain(
     workspace = open_workspace()
     chosen = choose(workspace, model)
     if over_time:
-        leanings = read_leanings(chosen.model, chosen.key, workspace.settings, last)
+        leanings = read_leanings(chosen.model, chosen.single, workspace.settings, last)
         if as_json:
             emit([one.to_dict() for one in leanings])
         else:
             _show_history(leanings, chosen.key)
         return
-    found = find_version(workspace, chosen.key, version)
+    found = find_version(workspace, chosen.single, version)
     overview = read_overview(chosen.model, found, workspace.settings)
     if as_json:
         emit({"version": found.number, **overview.to_dict()})

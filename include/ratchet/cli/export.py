@@ -33,7 +33,7 @@ def point(
 
     workspace = open_workspace()
     chosen = choose(workspace, model)
-    found = find_version(workspace, chosen.key, version)
+    found = find_version(workspace, chosen.single, version)
     pointer = write_pointer(found, load_snapshot(chosen.key.pool, found.lineage.snapshot, workspace.settings), to)
     if as_json:
         emit(pointer.to_dict())

@@ -141,7 +141,7 @@ def reproduce(
         message = f"found {version!r}; expected MODEL[/SEGMENT]@VERSION with a number, such as flight_delay@3"
         raise typer.BadParameter(message)
     workspace = open_workspace()
-    result = make_again(workspace, choose(workspace, name).key, int(number))
+    result = make_again(workspace, choose(workspace, name).single, int(number))
     if as_json:
         emit(result.to_dict())
     else:
@@ -222,7 +222,7 @@ def revert(
     from include.ratchet.rollout.revert import revert as go_back
 
     workspace = open_workspace()
-    key = choose(workspace, model).key
+    key = choose(workspace, model).single
     found = go_back(workspace.settings, key, Order(getpass.getuser(), reason, workspace.clock()))
     if as_json:
         emit({"from": found.before, "to": found.after, "is_rollout": found.is_rollout})

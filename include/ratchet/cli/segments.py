@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from include.ratchet.errors import ModelNotFoundError
 from include.ratchet.spec import Model, ModelKey
 
 if TYPE_CHECKING:
@@ -35,6 +36,18 @@ class Choice:
     model: Model
     key: ModelKey
     is_fleet: bool
+
+    @property
+    def single(self) -> ModelKey:
+        """The key, of a command that tells of one model.
+
+        Raises:
+            ModelNotFoundError: only segments have models, and none was named.
+        """
+        if self.key.is_pool and not self.model.spec.has_whole:
+            message = f"{self.key} has no model of all its rows (segments.pool: false); name a segment: {self.key}/NAME"
+            raise ModelNotFoundError(message)
+        return self.key
 
 
 def choose(workspace: Workspace, text: str) -> Choice:

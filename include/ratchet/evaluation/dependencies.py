@@ -25,7 +25,7 @@ class DependencyFacts:
 
 
 def hold_dependencies(gates: DependencyGateSpec | None, facts: DependencyFacts | None) -> Iterator[GateResult]:
-    """What the gates say of a snapshot, each that is set; nothing where it was not looked into, as of a segment's."""
+    """What the gates say of a snapshot, each that is set; nothing where it was not looked into."""
     if gates is None or facts is None:
         return
     for name, limit, shares in (

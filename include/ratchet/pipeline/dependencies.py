@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.ratchet.data.availability import hide_outcomes
+from include.ratchet.data.segments import part_of
 from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.data.tables import Table
 from include.ratchet.dependencies.changes import Change, find_changes
@@ -47,7 +48,7 @@ _CHAMPIONS = 5
 
 
 def examine(workspace: Workspace, request: TrainingRequest, data: TrainingSet) -> DependencyReport | None:
-    """Look into the snapshot of a training and leave the report in its folder; of a segment's there is none.
+    """Look into the snapshot of a training and leave the report in its folder; of a segment's, the one that is there.
 
     Args:
         workspace: the installation.
@@ -55,18 +56,46 @@ def examine(workspace: Workspace, request: TrainingRequest, data: TrainingSet) -
         data: its rows.
     """
     if not request.key.is_pool:
-        return None
-    snapshot = snapshot_of(workspace, request)
-    report = examine_window(
-        workspace, data.model, request.key, snapshot.window_start, request.as_of, data.frame,
-        columns=snapshot.columns, versions=snapshot.sources,
-    )  # fmt: skip
-    feedback = None
+        return _left(workspace, request)
+    report, feedback = _examine(workspace, request, data.model, data.frame), None
     if data.model.spec.serving.holdout is not None:
         feedback = read_feedback(workspace.settings, data.model, request.key, request.as_of)
     report = report.with_more(None, feedback)
     folder_of(workspace, request).put_json(DEPENDENCIES, report.to_dict())
     return report
+
+
+def examine_for_segments(workspace: Workspace, request: TrainingRequest, table: pa.Table) -> None:
+    """Look into the snapshot of a fleet's training, unless its pooled candidate was looked into or nobody asks.
+
+    Segments ask that stand alone, or that gates hold to the snapshot's sources.
+
+    Args:
+        workspace: the installation.
+        request: the whole training.
+        table: its snapshot's rows; an even sample of them is as telling.
+    """
+    model = workspace.model(request.key.model)
+    is_asked = model.spec.gates.dependencies is not None or not model.spec.has_whole
+    if not is_asked or _left(workspace, request) is not None:
+        return
+    rows = np.linspace(0, table.num_rows - 1, min(table.num_rows, MOST_ROWS)).astype(np.int64)
+    frame = features_frame(table.take(pa.array(rows)), feature_names(model))
+    report = _examine(workspace, request, model, frame)
+    folder_of(workspace, request).put_json(DEPENDENCIES, report.to_dict())
+
+
+def _examine(workspace: Workspace, request: TrainingRequest, model: Model, frame: Any) -> DependencyReport:
+    snapshot = snapshot_of(workspace, request)
+    return examine_window(
+        workspace, model, request.key, snapshot.window_start, request.as_of, frame,
+        columns=snapshot.columns, versions=snapshot.sources,
+    )  # fmt: skip
+
+
+def _left(workspace: Workspace, request: TrainingRequest) -> DependencyReport | None:
+    content = folder_of(workspace, request).get(DEPENDENCIES)
+    return DependencyReport.from_dict(json.loads(content)) if content else None
 
 
 def complete(
@@ -75,6 +104,9 @@ def complete(
 ) -> DependencyReport | None:  # fmt: skip
     """The report of a training, with what could go, where the spec asks for that; None where there is no report.
 
+    A segment's is the pooled model's, and is kept with that; of one that stands alone nobody asks at each training what
+    could go.
+
     Args:
         workspace: the installation.
         request: the training.
@@ -82,11 +114,10 @@ def complete(
         candidate: that was fitted.
         importance: by column, what is lost when it is shuffled.
     """
-    content = folder_of(workspace, request).get(DEPENDENCIES)
-    if content is None:
+    report, spec = _left(workspace, request), data.model.spec
+    if report is None or (spec.has_whole and not request.key.is_pool):
         return None
-    report = DependencyReport.from_dict(json.loads(content))
-    if not data.model.spec.dependencies.necessity:
+    if not spec.dependencies.necessity or not request.key.is_pool:
         return report
     needs = find_necessity(data.model, candidate, data.frame, data.label, data.split, report.ties, importance)
     return report.with_more(needs, None)
@@ -172,10 +203,10 @@ def read_evenly(table: Table, keys: Sequence[str], version: int) -> pa.Table:
 
 
 def read_report(version: Version, settings: Settings) -> DependencyReport:
-    """The report that a version of a whole or pooled model keeps.
+    """The report that a version of a whole or pooled model keeps, or of a segment that stands alone.
 
     Raises:
-        VersionNotFoundError: it keeps none: it is of a segment, or was registered before there were any.
+        VersionNotFoundError: it keeps none: it is of another segment, or was registered before there were any.
     """
     return DependencyReport.from_dict(json.loads(read_artifact(version, DEPENDENCIES, settings)))
 
@@ -214,7 +245,7 @@ def read_necessity(
         FileNotFoundError: the training set is gone.
     """
     lineage, settings = version.lineage, workspace.settings
-    table = load_snapshot(version.key.pool, lineage.snapshot, settings).read()
+    table = part_of(load_snapshot(version.key.pool, lineage.snapshot, settings).read(), model.spec, version.key)
     split = split_rows(table, model.spec, lineage.as_of)
     names = [name for name in feature_names(model) if name in lineage.features]
     importance = json.loads(read_artifact(version, "importance.json", settings))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from include.ratchet.data.segments import Parts
 from include.ratchet.errors import SpecError, ValidationFailedError
 from include.ratchet.features import feature_names
+from include.ratchet.pipeline.dependencies import examine_for_segments
 from include.ratchet.pipeline.fleet.batches import Costs, cut
 from include.ratchet.pipeline.fleet.lifecycle import follow_segments
 from include.ratchet.pipeline.handover import is_wanted
@@ -88,6 +89,7 @@ def plan_fleet(workspace: Workspace, request: TrainingRequest, workers: int) -> 
         message = f"{model.name}: the snapshot of {request.training_id} has not passed its validation; see `prepare`"
         raise ValidationFailedError(message)
     table = snapshot_of(workspace, request).read(verify=False)
+    examine_for_segments(workspace, request, table)
     parts = Parts(table, segments.by)
     present = _present(table, parts.names, model.spec)
     retired = follow_segments(workspace, request, present)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from include.ratchet.data.blobs import MemoryBlobs
 from include.ratchet.data.segments import Parts
+from include.ratchet.dependencies.report import DEPENDENCIES
 from include.ratchet.errors import TooFewRowsError
 from include.ratchet.features import feature_names
 from include.ratchet.pipeline import judge
@@ -111,6 +112,8 @@ def _open(workspace: Workspace, request: TrainingRequest, number: int) -> _Batch
     model, folder = workspace.model(request.key.model), folder_of(workspace, request)
     plan = read_plan(workspace, request)
     shared = {name: folder.need(name) for name in (SNAPSHOT, VALIDATION)}
+    if (report := folder.get(DEPENDENCIES)) is not None:
+        shared[DEPENDENCIES] = report
     shared[ENVIRONMENT] = json.dumps(read_environment(model, os.environ).to_dict()).encode()
     pool = open_rival(workspace, model, request.key.pool, plan.pool) if plan.pool is not None else None
     before = read_newest(model.name, "verdict", workspace.settings, plan.batches[number])
