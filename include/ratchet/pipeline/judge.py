@@ -295,7 +295,7 @@ def _submission(workspace: Workspace, request: TrainingRequest, fitted: Fitted) 
     trust = look_into(workspace, request, data, estimator, importance)
     dependencies = complete(workspace, request, data, Candidate(**facts["candidate"]), importance)
     card = render_markdown(
-        spec, lineage, report, verdict, folder.need_json(SNAPSHOT), plots, trust.overview, trust.sources, labels,
+        spec, lineage, report, verdict, data.table.num_rows, plots, trust.overview, trust.sources, labels,
         dependencies,
     )  # fmt: skip
     files = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from include.ratchet.dependencies.report import DependencyReport
@@ -29,7 +29,7 @@ img { max-width: 100% } code { background: #eef2f6; padding: 0 .25rem; word-brea
 
 
 def render_markdown(
-    spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, snapshot: Mapping[str, Any],
+    spec: ModelSpec, lineage: Lineage, report: EvaluationReport, verdict: Verdict, rows: int,
     plots: Iterable[str] = (), overview: Overview | None = None, sources: Sequence[Finding] = (),
     labels: LabelFacts | None = None, dependencies: DependencyReport | None = None,
 ) -> str:  # fmt: skip
@@ -40,7 +40,7 @@ def render_markdown(
         lineage: the version's.
         report: its evaluation.
         verdict: its gates.
-        snapshot: manifest of its training set.
+        rows: of its training set that it learned from, or is judged on.
         plots: paths of the plots, relative to the card.
         overview: what it leans on, if that was measured.
         sources: the checklist of people's part in the data.
@@ -67,7 +67,7 @@ def render_markdown(
         "## Limits",
         _limits(spec, report),
         "## Data and lineage",
-        draw_table(("", ""), _lineage(lineage, snapshot)),
+        draw_table(("", ""), _lineage(lineage, rows)),
         *(_labels(labels) if labels else ()),
         *(f"![{path}]({path})" for path in plots),
     ]  # fmt: skip
@@ -175,10 +175,10 @@ def _limits(spec: ModelSpec, report: EvaluationReport) -> str:
     return "\n".join(lines)
 
 
-def _lineage(lineage: Lineage, snapshot: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
+def _lineage(lineage: Lineage, rows: int) -> Sequence[tuple[str, Any]]:
     return (
         ("snapshot", lineage.snapshot),
-        ("training rows", snapshot.get("rows", "")),
+        ("training rows", rows),
         ("table versions", ", ".join(f"{name} {number}" for name, number in lineage.source_versions.items())),
         ("features", ", ".join(lineage.features)),
         ("search", ", ".join(f"{name} {value}" for name, value in lineage.search.items())),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from include.ratchet.data.segments import read_part
 from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.errors import RecordNotFoundError, VersionNotFoundError
 from include.ratchet.evaluation.verdict import GateResult
@@ -201,7 +202,8 @@ def _audit_version(workspace: Workspace, model: Model, version: Version, answers
     settings, lineage = workspace.settings, version.lineage
     try:
         snapshot = load_snapshot(version.key.pool, lineage.snapshot, settings)
-        rows, erased = snapshot.rows, snapshot.erased_rows
+        part = None if version.key.is_pool else read_part(model.spec, version.key, snapshot.id, settings)
+        rows, erased = snapshot.rows if part is None else part.num_rows, snapshot.erased_rows
     except FileNotFoundError:
         rows, erased = 0, 0
     entries = [row for row in ledger.history(version.key, settings) if row.kind in _TRAIL

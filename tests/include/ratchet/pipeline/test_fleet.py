@@ -101,6 +101,8 @@ def test_everything_is_kept_by_key(workspace, first):
     card = read_artifact(version, "card.md", settings).decode()
     assert card.startswith("# order_returns/web")
     assert "pooled model" in card
+    (own,) = (one for one in first.fleet if one.segment == OTHER)
+    assert f"| training rows | {own.rows} |" in card
     events = {entry.key.segment: entry.details["event"] for entry in read_newest(NAME, "segment", settings).values()}
     assert set(events.values()) == {"appeared"}
     assert len(events) == 8

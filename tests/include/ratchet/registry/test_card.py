@@ -61,7 +61,7 @@ class Tags(HTMLParser):
 def card(tmp_path, labels=None, dependencies=None, **changes):
     one = spec(tmp_path)
     verdict = judge(one, GOOD, PLAIN)
-    return render_markdown(one, LINEAGE, replace(GOOD, **changes), verdict, {"rows": 3000}, ["plots/a.png"],
+    return render_markdown(one, LINEAGE, replace(GOOD, **changes), verdict, 3000, ["plots/a.png"],
                            labels=labels, dependencies=dependencies)  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def test_card_tells_fairness_before_and_after_costs_of_thresholds_and_the_checkl
     report = replace(GOOD, parity=(parity,), thresholds=(plans,))
     assert EvaluationReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
     sources = (Finding("Who or what made the labels?", "", "open", "owner"),)
-    text = render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), {}, sources=sources)
+    text = render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), 3000, sources=sources)
     gap = parity.gaps[0]
     for words in (
         "## Fairness over shop: before and after",
@@ -160,7 +160,7 @@ def test_card_of_a_first_version_says_that_there_is_no_before(tmp_path):
     groups, label = np.array(["a", "b"] * 500), np.array([0, 1, 1, 0] * 250)
     one = spec(tmp_path)
     report = replace(GOOD, parity=(measure_parity(one, "shop", groups, label, np.linspace(0, 1, 1000)),))
-    assert "there is no champion" in render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), {})
+    assert "there is no champion" in render_markdown(one, LINEAGE, report, judge(one, report, PLAIN), 3000)
 
 
 def test_card_tells_of_dependencies(tmp_path):

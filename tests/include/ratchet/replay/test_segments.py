@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 from include.ratchet.cli import replay as command
 from include.ratchet.cli.__main__ import app
 from include.ratchet.data.records import RecordTable
+from include.ratchet.data.snapshots import load_snapshot
 from include.ratchet.errors import RecordNotFoundError, VersionNotFoundError
 from include.ratchet.replay import Selection, replay
 from include.ratchet.replay.show import as_text
 from include.ratchet.scoring import score_partitions
-from include.ratchet.spec import WHOLE
-from tests.include.ratchet.replay.lived import KEY, NAME
+from include.ratchet.spec import WHOLE, ModelKey
+from include.ratchet.views.audit import audit_model
+from tests.include.ratchet.replay.lived import KEY, NAME, read_orders, record
 
 pytestmark = pytest.mark.filterwarnings("default")  # the life of a model, as in pipeline/test_life.py
 DAY = "2026-02-26"
@@ -50,6 +52,13 @@ def test_records_are_answered_again_by_the_versions_of_their_segments(scored):
     assert report.is_identical
     assert (report.records, report.features.equal) == (200, 200)
     assert "web@1" in as_text(report)
+
+
+def test_audit_of_a_segment_counts_the_rows_that_it_learned_from(scored):
+    record(scored, read_orders(scored, DAY, 20), "asked", segment="web")
+    (version,) = audit_model(scored, ModelKey(NAME, "web"), datetime(2026, 2, 27, tzinfo=UTC)).versions
+    rows = load_snapshot(KEY, version.made["training set"], scored.settings).read()
+    assert version.made["training rows"] == pc.sum(pc.equal(rows["shop"], "web")).as_py()
 
 
 @pytest.mark.parametrize("shop", ["web", "south"])
