@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from include.ratchet.stack.secrets import write_secrets
 from tests.ports import free_port
 from tests.stack.engine import STANDINS, docker, engine, find_images, run
 from tests.system.conftest import add_model
+from tests.waiting import wait_for
 
 NAME = "ratchet-test"
 PARTS = ("postgres", "redis", "store", "mlflow", "api-server", "scheduler", "dag-processor", "triggerer", "worker",
@@ -70,7 +71,8 @@ class Compose:
 
     def wait_healthy(self, timeout_s: float = 400) -> None:
         wait_for(lambda: all(one["State"].get("Health", {}).get("Status") == "healthy"
-                             for part in PARTS for one in self.containers(part)), timeout_s, self.explain)  # fmt: skip
+                             for part in PARTS for one in self.containers(part)),
+                 timeout_s, self.explain, every_s=1)  # fmt: skip
 
     def explain(self) -> str:
         """Every part's state and last words."""
@@ -112,13 +114,6 @@ class Compose:
             for one in failed
         )  # fmt: skip
         return "\n".join(f"{one['task_id']}: {str(log)[-4000:]}" for one, log in zip(failed, logs, strict=True))
-
-
-def wait_for(is_so: Callable[[], bool], timeout_s: float, explain: Callable[[], str] = lambda: "") -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, explain()
-        time.sleep(1)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from include.ratchet.settings import PROJECT
-from tests.stack.conftest import NAME, PARTS, wait_for
+from tests.stack.conftest import NAME, PARTS
 from tests.stack.engine import docker, run
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.filterwarnings("default")]
 
@@ -79,7 +80,7 @@ def test_predictions_are_answered_and_recorded(compose):
         body = {"rows": [FLIGHT]}
         return httpx.post(f"{url}/v1/models/{MODEL}/predict", json=body, headers=bearer(key), timeout=30)
 
-    wait_for(lambda: ask().status_code == 200, 60, lambda: ask().text)
+    wait_for(lambda: ask().status_code == 200, 60, lambda: ask().text, every_s=1)
     assert ask().json()["predictions"][0]["version"] == 1
     metrics = httpx.get(f"{url}/metrics", headers=bearer(compose.secrets["RATCHET_METRICS_KEY"]))
     assert f'ratchet_predictions_total{{model="{MODEL}",route="champion",version="1"}}' in metrics.text

@@ -45,7 +45,8 @@ from tests.include.ratchet.replay.lived import read_orders, record
 from tests.object_store import ObjectStore, open_store
 from tests.ports import free_port
 from tests.system.store_work import DAYS, ORDERS, ROWS, claim, land_all, refuse, work
-from tests.system.test_serving_environment import run, wait_for
+from tests.system.test_serving_environment import run
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("default")]
 

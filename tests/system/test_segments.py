@@ -33,6 +33,7 @@ from include.ratchet.rollout.orders import Order
 from include.ratchet.spec import ModelKey, get_model, partition_of, partitions_between, segment_name
 from include.ratchet.stack.client import FINISHED
 from tests.system.conftest import CARRIERS, SHOPS, TURNING, change_spec, give_order, shop_names
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.system
 
@@ -213,7 +214,7 @@ class Live:
         days = list(partitions_between(model.spec, *(partition_of(model.spec, day) for day in (first, last))))
         self.questions = read_questions(workspace, model, days)
         self.traffic, self.ahead = Traffic(stack.layout.serving_url, TURNING, self.questions), iter(days)
-        self.wait_for(lambda: self.ask() == versions(stack), self.ask)
+        wait_for(lambda: self.ask() == versions(stack), 60, self.ask)
 
     def days(self, count):
         """The next days, as a form names them; their records are shipped."""
@@ -221,7 +222,7 @@ class Live:
         self.now = found[-1].end
         with ThreadPoolExecutor(1) as elsewhere:  # than here, where the browser keeps an event loop
             elsewhere.submit(self.traffic.live, found[0].start, self.now).result()
-        self.wait_for(lambda: "ratchet_log_rows 0.0" in self.metrics(), self.metrics)
+        wait_for(lambda: "ratchet_log_rows 0.0" in self.metrics(), 60, self.metrics)
         return {"first": found[0].key, "last": found[-1].key}
 
     def metrics(self):
@@ -235,12 +236,6 @@ class Live:
         if not answer.is_success:
             return answer.text
         return {one["segment"]: one["version"] for one in answer.json()["predictions"]}
-
-    def wait_for(self, is_so, explain):
-        deadline = time.monotonic() + 60
-        while not is_so():
-            assert time.monotonic() < deadline, explain()
-            time.sleep(0.1)
 
 
 def running(stack, run_id):

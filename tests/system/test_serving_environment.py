@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from include.ratchet.stack.layout import open_layout
 from tests.include.ratchet.serving.conftest import AS_OF, KEY, MODEL, make_rows, set_route
 from tests.object_store import open_store
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("default")]
 
@@ -108,13 +109,6 @@ class Process:
         with suppress(httpx.HTTPError):
             return httpx.get(f"{self.url}/v2/health/ready").status_code == 200
         return False
-
-
-def wait_for(is_so: Callable[[], bool], timeout_s: float = 15) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @contextmanager

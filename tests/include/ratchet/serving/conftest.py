@@ -32,6 +32,7 @@ from include.ratchet.spec import ModelKey, segment_name
 from include.ratchet.spec.scaffold import make_model
 from tests.include.ratchet.divided import copy_version, set_champion
 from tests.ports import free_port
+from tests.waiting import wait_for
 
 MODEL = "order_returns"
 KEY = ModelKey(MODEL)
@@ -53,10 +54,7 @@ class Served:
         return self.client.post(f"/v1/models/{MODEL}/predict", json={"rows": rows, **more})
 
     def wait_for(self, is_so: Callable[[], bool], timeout_s: float = 5.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not is_so():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(is_so, timeout_s, every_s=0.05)
 
 
 def make_rows(count: int = 1, start: datetime = AS_OF, **changes: Any) -> list[dict[str, Any]]:
