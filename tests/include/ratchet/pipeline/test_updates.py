@@ -116,3 +116,17 @@ def test_updates_want_a_split_by_time(workspace):
     path.write_text(path.read_text().replace("split: {", "split: {by: random, "))
     with pytest.raises(SpecError, match="expected time"):
         workspace.model(NAME)
+
+
+def test_each_segment_learns_on_from_its_own_champion(workspace):
+    path = workspace.model(NAME).folder / "model.yaml"
+    text = path.read_text().replace("min_metric: 0.5", "beats_baseline: -1.0, min_test_rows: 50")
+    path.write_text(f"{text}segments: {{by: shop, min_rows: 100, pool: false}}\n")
+    shops = ("north", "south", "web")
+    for days in (0, 3, 12):
+        result = train(workspace, days)
+        assert {one.segment: one.outcome for one in result.fleet} == dict.fromkeys(shops, "promoted")
+    for shop in shops:
+        versions = [get_version(ModelKey(NAME, shop), number, workspace.settings) for number in (1, 2, 3)]
+        assert [one.lineage.base for one in versions] == [None, 1, None]
+        assert reproduce(workspace, ModelKey(NAME, shop), 2).is_identical
