@@ -6,7 +6,7 @@ import hashlib
 import html
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -64,6 +64,13 @@ class Recommendation:
 
 def recommend(result: Backtest, spec: ModelSpec) -> Recommendation:
     """The policy of fewest fits that keeps nearly all of nightly's gain over `never`, if there is such a gain."""
+    found = _choose(result, spec)
+    if spec.segments is None:
+        return found
+    return replace(found, reason=f"{found.reason} This is of one model of all rows; segments are not replayed.")
+
+
+def _choose(result: Backtest, spec: ModelSpec) -> Recommendation:
     nightly = result.policy("nightly")
     measure, gains = _decisive(result)
     whole = gains["nightly"]

@@ -35,7 +35,7 @@ from include.ratchet.monitoring.backtest.run import DEFAULT, BacktestRequest, ru
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry.database import engine_of, upgrade
 from include.ratchet.settings import read_settings
-from include.ratchet.spec import ModelKey, partition_of, partitions_between
+from include.ratchet.spec import ModelKey, ModelSpec, partition_of, partitions_between
 from include.ratchet.views.reports import read_reports
 
 SPEC = """
@@ -264,6 +264,16 @@ def test_what_predictions_are_worth_decides_where_the_metric_does_not(turned):
     assert f"nightly's gain of hits, orders a prediction over never ({whole})" in found.reason
     silent = replace(unclear, worth=None, policies=tuple(replace(one, worth=None) for one in unclear.policies))
     assert not recommend(silent, spec).pays
+
+
+def test_recommendation_for_segments_says_that_it_is_of_all_rows_together(turned):
+    spec = turned.workspace.model("turned").spec
+    divided = ModelSpec.model_validate(
+        {**spec.model_dump(mode="json", exclude_unset=True), "segments": {"by": next(iter(spec.columns))}}
+    )
+    plain, found = recommend(turned.result, spec), recommend(turned.result, divided)
+    assert (found.policy, found.pays) == (plain.policy, plain.pays)
+    assert found.reason == f"{plain.reason} This is of one model of all rows; segments are not replayed."
 
 
 def test_report_has_table_plot_page_and_files(steady_history):
