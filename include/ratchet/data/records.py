@@ -53,6 +53,7 @@ REQUESTS = pa.schema([
     ("caller", pa.string()),  # name of the API key
     ("code_hash", pa.string()),
     ("lock_hash", pa.string()),
+    ("kernels", pa.string()),  # that the score was computed with, see `registry.lineage.read_kernels`
     ("holdout", pa.float64()),  # share of the keys that were held out when it was drawn whether this one is; else null
 ])  # fmt: skip
 """Columns of a request record, followed by `feature_<name>` for each feature."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import platform
@@ -148,6 +149,7 @@ def python_version() -> str:
     return platform.python_version()
 
 
+@functools.cache
 def read_kernels() -> str:
     """That this process computes matrix products with, such as `openblas Haswell`; others round otherwise.
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from include.ratchet.data.records import FEATURE
 from include.ratchet.features.definition import define
+from include.ratchet.registry.lineage import read_kernels
 from include.ratchet.registry.versions import Version, get_version, load_estimator
 from include.ratchet.settings import Settings
 from include.ratchet.spec import WHOLE, Model, ModelKey
@@ -46,6 +47,7 @@ class AnswerCheck:
             the others: the estimator's last bits depend on what else is in a batch, and a service batches what comes.
         largest_difference: between a recorded score and the new one.
         differences: the first ones.
+        kernels: other ones than are here that answers were computed with which differ; they round otherwise.
     """
 
     version: int
@@ -55,6 +57,7 @@ class AnswerCheck:
     alone: int
     largest_difference: float
     differences: tuple[ScoreDifference, ...]
+    kernels: tuple[str, ...] = ()
 
     @property
     def is_identical(self) -> bool:
@@ -170,4 +173,5 @@ def _check(answerer: Answerer, rows: pa.Table) -> AnswerCheck:
             ScoreDifference(rows["request_id"][i].as_py(), rows["row"][i].as_py(), float(recorded[i]), float(again[i]))
             for i in other[:SHOWN].tolist()
         ),
+        kernels=tuple(sorted({*rows["kernels"].take(pa.array(other)).to_pylist()} - {None, read_kernels()})),
     )

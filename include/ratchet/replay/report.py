@@ -60,10 +60,13 @@ class ReplayReport:
     def summary(self) -> str:
         """The result in a sentence."""
         same, rows = sum(check.identical for check in self.answers), sum(check.rows for check in self.answers)
+        equal = f"{self.features.equal} of {self.features.rows} rows"
         word = "identical" if self.is_identical else "not identical"
+        others = sorted({kernels for check in self.answers for kernels in check.kernels})
+        why = f" (some were computed with other numeric kernels than are here: {', '.join(others)})" if others else ""
         return (
-            f"{word}: {same} of {rows} answers of {self.model} have the same bits; recomputed features are the same in "
-            f"{self.features.equal} of {self.features.rows} rows, {self.features.unexplained} differ unexplained"
+            f"{word}: {same} of {rows} answers of {self.model} have the same bits{why}; recomputed features are the "
+            f"same in {equal}, {self.features.unexplained} differ unexplained"
         )
 
 

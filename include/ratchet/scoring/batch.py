@@ -31,7 +31,7 @@ from include.ratchet.features import Inputs, Scorer, read_versions
 from include.ratchet.pipeline.workspace import Workspace
 from include.ratchet.registry import ledger
 from include.ratchet.registry.ledger import CHAMPION, AliasState
-from include.ratchet.registry.lineage import hash_code, hash_lock
+from include.ratchet.registry.lineage import hash_code, hash_lock, read_kernels
 from include.ratchet.registry.versions import Version, get_version
 from include.ratchet.scoring.champions import Champions, find_champions
 from include.ratchet.scoring.records import RecordWriter, record_schema
@@ -173,7 +173,7 @@ class _Scoring:
         self._source = Table(settings, model.name, model.name).open(self._versions[model.name])
         self._counts = count_rows(self._source)
         self._target = RecordTable(settings, model, "scores")
-        hashes = {"code_hash": hash_code(model), "lock_hash": hash_lock()}
+        hashes = {"code_hash": hash_code(model), "lock_hash": hash_lock(), "kernels": read_kernels()}
         self._mark = _fingerprint(self._champions, self._versions, hashes)
         self._records = RecordWriter(model, hashes, workspace.clock(), settings)
         self._answered: dict[tuple[str, ...], Counter[str]] = {}

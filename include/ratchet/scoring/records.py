@@ -38,7 +38,7 @@ class RecordWriter:
 
     Args:
         model: that answers.
-        hashes: `code_hash` and `lock_hash` of what runs here.
+        hashes: `code_hash`, `lock_hash` and `kernels` of what runs here.
         answered_at: noted in every record.
         settings: limits of the engine that writes JSON.
     """

@@ -19,6 +19,7 @@ from include.ratchet.data.records import FEATURE, REQUESTS
 from include.ratchet.data.tables import PARTITION_COLUMN
 from include.ratchet.errors import NotDeployedError
 from include.ratchet.features import feature_names
+from include.ratchet.registry.lineage import read_kernels
 from include.ratchet.spec import Model, ModelSpec, partition_of
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def record_rows(
             pa.float64(),
         ),
     }
-    same = {"model": spec.name, "answered_at": answered_at, "known_until": known_until}
+    same = {"model": spec.name, "answered_at": answered_at, "known_until": known_until, "kernels": read_kernels()}
     columns |= {name: pa.repeat(pa.scalar(value, REQUESTS.field(name).type), count) for name, value in same.items()}
     table = _assemble(spec, columns, features, masker.features)
     return pa.concat_tables([table, _failed(table, scored)]) if scored.failures else table

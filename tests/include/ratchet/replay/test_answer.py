@@ -62,7 +62,7 @@ class Moody:
 
 def test_estimator_that_depends_on_its_batch_is_revealed(lived):
     rows = pa.table({"request_id": ["a", "b", "c"], "row": [0, 0, 0], "feature_a": [0.1, 0.2, 0.3],
-                     "score": [0.1, 0.2 + 1e-12, 0.4]})  # fmt: skip
+                     "score": [0.1, 0.2 + 1e-12, 0.4], "kernels": pa.nulls(3, pa.string())})  # fmt: skip
     moody = Moody()
     moody.model = lived.model(NAME)
     check = answer._check(moody, rows)
@@ -70,3 +70,4 @@ def test_estimator_that_depends_on_its_batch_is_revealed(lived):
     assert [one.request_id for one in check.differences] == ["c"]
     assert check.largest_difference == pytest.approx(0.1)
     assert not check.is_identical
+    assert check.kernels == ()

@@ -14,6 +14,7 @@ from include.ratchet.data.tables import Table
 from include.ratchet.errors import RecordNotFoundError
 from include.ratchet.features import Inputs
 from include.ratchet.features.online import OnlineScorer, build_histories
+from include.ratchet.registry.lineage import read_kernels
 from include.ratchet.replay import Selection, replay
 from include.ratchet.replay.show import as_text
 from tests.include.ratchet.replay.lived import NAME, compute, read_orders, record, replace_day
@@ -108,6 +109,20 @@ def test_rows_that_landed_after_the_answer_explain_the_difference(workspace, is_
     assert (explanation.cause, explanation.rows) == ("changed", 10)
     version = Table(workspace.settings, NAME, NAME).version()
     assert f"{NAME} from version {version - 1} to {version}" in explanation.words
+
+
+def test_other_kernels_are_named_where_answers_differ(workspace):
+    def move(row):
+        row["score"] += 1e-15 if row["request_id"] == "there-0" else 0.0
+
+    orders = read_orders(workspace, "2026-02-26", 4)
+    record(workspace, orders, "here", kernels=read_kernels())
+    record(workspace, orders, "there", change=move, kernels="openblas Cray")
+    report = replay(workspace, NAME, DAY)
+    (check,) = report.answers
+    assert (check.rows, check.identical, check.kernels) == (8, 7, ("openblas Cray",))
+    assert "7 of 8 answers" in report.summary()
+    assert "computed with other numeric kernels than are here: openblas Cray" in report.summary()
 
 
 def test_changed_code_is_named(workspace):

@@ -13,6 +13,7 @@ import pytest
 from include.ratchet.data.records import RecordTable
 from include.ratchet.features import Inputs, build_histories, scoring_rows
 from include.ratchet.features.online import EVER
+from include.ratchet.registry.lineage import read_kernels
 from include.ratchet.registry.versions import get_version, load_estimator
 from include.ratchet.serving.histories import SqlStore
 from include.ratchet.serving.keys import add_key, remove_key
@@ -61,6 +62,7 @@ def test_answers_are_those_of_the_registered_version_over_batch_features(serve, 
     assert set(records["_partition"].to_pylist()) == {"2026-03-01"}
     assert min(records["latency_ms"].to_pylist()) > 0
     assert records["known_until"][0].as_py() == AS_OF
+    assert set(records["kernels"].to_pylist()) == {read_kernels()}
 
 
 def test_request_sent_again_gets_the_first_answer_and_is_recorded_once(serve, settings):
