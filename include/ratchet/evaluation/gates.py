@@ -139,15 +139,18 @@ def _calibration(gates: GatesSpec, report: EvaluationReport, _: Circumstances) -
 
 
 def _fairness(gates: GatesSpec, report: EvaluationReport, _: Circumstances) -> GateResult | None:
+    """Held where no group has enough rows; one that is alone in having them has none to be compared with."""
     if gates.max_fairness_gap is None or not report.fairness:
         return None
-    worst = max(report.fairness, key=lambda one: one.equalized_odds)
-    return GateResult(
-        "fairness",
-        worst.equalized_odds <= gates.max_fairness_gap,
-        f"equalised odds differ by {worst.equalized_odds:.4f} over {worst.column}",
-        f"at most {gates.max_fairness_gap:g}",
-    )
+    compared = [one for one in report.fairness if len(one.groups) > 1]
+    expected = f"at most {gates.max_fairness_gap:g}"
+    if not compared:
+        is_one = any(one.groups for one in report.fairness)
+        found = f"{'only one' if is_one else 'no'} group of evaluation.min_slice_rows test rows"
+        return GateResult("fairness", is_one, found, expected, "hold")
+    worst = max(compared, key=lambda one: one.equalized_odds)
+    found = f"equalised odds differ by {worst.equalized_odds:.4f} over {worst.column}"
+    return GateResult("fairness", worst.equalized_odds <= gates.max_fairness_gap, found, expected)
 
 
 def _latency(gates: GatesSpec, report: EvaluationReport, _: Circumstances) -> GateResult | None:

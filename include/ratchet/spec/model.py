@@ -156,9 +156,9 @@ class ModelSpec(Spec):
             tables = ", ".join(self.table_names)
             message = f"dependencies.costs: {unknown[0]} is no table of the model; expected one of {tables}"
             raise ValueError(message)
-        holdout = self.serving.holdout
-        if holdout is not None:
-            holdout.check_task(self.task)
+        if self.serving.holdout is not None:
+            self.serving.holdout.check_task(self.task)
+        self.gates.check_asked(self.task, self.evaluation.sensitive)
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -263,6 +264,19 @@ class GatesSpec(Spec):
     """On the window that asked for the retraining, the candidate must beat the champion by more than this."""
     dependencies: DependencyGateSpec | None = None
     approval: ApprovalSpec = ApprovalSpec()
+
+    def check_asked(self, task: str, sensitive: Sequence[str]) -> None:
+        """Stop at a gate that could never be asked, as people would believe that it holds.
+
+        Raises:
+            ValueError: the task, or a lack of sensitive attributes, leaves it nothing to ask.
+        """
+        if self.max_fairness_gap is not None and not sensitive:
+            message = "gates.max_fairness_gap: found no groups to compare; expected columns in evaluation.sensitive"
+            raise ValueError(message)
+        if self.max_ece is not None and task == "regression":
+            message = "gates.max_ece: found a regression, which has no probabilities to calibrate; expected min_metric"
+            raise ValueError(message)
 
 
 class AlertsSpec(Spec):

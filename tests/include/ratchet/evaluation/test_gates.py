@@ -26,6 +26,7 @@ LIMITS = {
     "min_metric": 0.6, "max_ece": 0.1, "max_fairness_gap": 0.1, "max_latency_ms": 10, "max_size_mb": 5,
     "window_margin": 0.0,
 }  # fmt: skip
+GROUPS = {"north": {"rows": 900.0}, "web": {"rows": 900.0}}
 GOOD = EvaluationReport(
     metric="roc_auc", lower_is_better=False, rows=5000, rarest_rows=900,
     metrics={"roc_auc": Interval(0.7, 0.68, 0.72), "ece": Interval(0.03, 0.02, 0.04)},
@@ -33,7 +34,8 @@ GOOD = EvaluationReport(
     champion=Comparison("champion", Interval(0.67, 0.65, 0.69), GAIN, 3),
     window=Comparison("champion", Interval(0.67, 0.65, 0.69), GAIN, 3),
     slices=(SliceResult("shop = web", 900, Interval(0.7, 0.6, 0.8), GAIN),), weak_spots=(),
-    fairness=(FairnessResult("shop", 0.05, 0.02, {}),), calibration=(), latency_ms=2, size_mb=1, is_reproducible=True,
+    fairness=(FairnessResult("shop", 0.05, 0.02, GROUPS),), calibration=(), latency_ms=2, size_mb=1,
+    is_reproducible=True,
     pool=Comparison("pooled model", Interval(0.67, 0.65, 0.69), GAIN, 5),
 )  # fmt: skip
 PLAIN = Circumstances(is_data_valid=True, as_of=NOW, champion_as_of=BEFORE, has_window=True)
@@ -56,7 +58,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         {"slices": (SliceResult("shop = web", 900, GAIN, Interval(-0.2, -0.3, -0.1)),)}, {}, "reject", "shop = web",
     ),
     "calibration": ({"metrics": {**GOOD.metrics, "ece": Interval(0.2, 0.1, 0.3)}}, {}, "reject", "ece 0.2000"),
-    "fairness": ({"fairness": (FairnessResult("shop", 0.2, 0.1, {}),)}, {}, "reject", "0.2000 over shop"),
+    "fairness": ({"fairness": (FairnessResult("shop", 0.2, 0.1, GROUPS),)}, {}, "reject", "0.2000 over shop"),
     "latency": ({"latency_ms": 11.0}, {}, "reject", "11.00 ms"),
     "size": ({"size_mb": 6.0}, {}, "reject", "6.00 MB"),
     "reproducible": ({"is_reproducible": False}, {}, "reject", "otherwise"),
@@ -68,7 +70,7 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
 
 
 def spec(tmp_path, **gates):
-    return make_model(tmp_path, gates={**LIMITS, **gates}).spec
+    return make_model(tmp_path, gates={**LIMITS, **gates}, evaluation={"sensitive": ["shop"]}).spec
 
 
 def test_every_gate_is_in_the_contract(tmp_path):
@@ -103,6 +105,28 @@ def test_gates_that_the_spec_does_not_set_are_silent(tmp_path):
     assert [gate.name for gate in verdict.gates] == [
         "minimum sample", "data validated", "beats baseline", "may move production",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("groups", "outcome", "words"),
+    [({}, "hold", "no group of"), ({"web": {"rows": 900.0}}, "promote", "only one group of")],
+)
+def test_fairness_that_was_not_measured_is_not_said_to_be_good(tmp_path, groups, outcome, words):
+    verdict = judge(spec(tmp_path), replace(GOOD, fairness=(FairnessResult("shop", 0.0, 0.0, groups),)), PLAIN)
+    (gate,) = (one for one in verdict.gates if one.name == "fairness")
+    assert (verdict.outcome, gate.found) == (outcome, f"{words} evaluation.min_slice_rows test rows")
+    between = (FairnessResult("shop", 0.0, 0.0, groups), FairnessResult("region", 0.2, 0.1, GROUPS))
+    assert judge(spec(tmp_path), replace(GOOD, fairness=between), PLAIN).outcome == "reject"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"gates": {"max_fairness_gap": 0.1}}, "expected columns in evaluation.sensitive"),
+     ({"gates": {"max_ece": 0.1}, "task": "regression"}, "has no probabilities to calibrate")],
+)  # fmt: skip
+def test_gate_that_could_never_be_asked_is_an_error(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        make_model(tmp_path, **changes)
 
 
 def test_a_segments_first_model_must_surely_beat_the_pool(tmp_path):
