@@ -173,9 +173,11 @@ class _Scoring:
         self._source = Table(settings, model.name, model.name).open(self._versions[model.name])
         self._counts = count_rows(self._source)
         self._target = RecordTable(settings, model, "scores")
-        hashes = {"code_hash": hash_code(model), "lock_hash": hash_lock(), "kernels": read_kernels()}
+        hashes = {"code_hash": hash_code(model), "lock_hash": hash_lock()}
         self._mark = _fingerprint(self._champions, self._versions, hashes)
-        self._records = RecordWriter(model, hashes, workspace.clock(), settings)
+        # Another worker's kernels round otherwise, and are no reason to score everything again.
+        here = {**hashes, "kernels": read_kernels()}
+        self._records = RecordWriter(model, here, workspace.clock(), settings)
         self._answered: dict[tuple[str, ...], Counter[str]] = {}
         self._told: Counter[str] = Counter()
         self._scored: dict[str, None] = {}

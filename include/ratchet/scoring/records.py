@@ -38,17 +38,17 @@ class RecordWriter:
 
     Args:
         model: that answers.
-        hashes: `code_hash`, `lock_hash` and `kernels` of what runs here.
+        here: `code_hash`, `lock_hash` and `kernels` of what runs here.
         answered_at: noted in every record.
         settings: limits of the engine that writes JSON.
     """
 
-    def __init__(self, model: Model, hashes: dict[str, str], answered_at: datetime, settings: Settings) -> None:
+    def __init__(self, model: Model, here: dict[str, str], answered_at: datetime, settings: Settings) -> None:
         self._model = model
         self._schema = record_schema(model)
         self._fixed: dict[str, Any] = {
             "row": 0, "model": model.name, "route": BATCH, "mode": BATCH, "answered_at": answered_at,
-            "is_stale": False, **hashes,
+            "is_stale": False, **here,
         }  # fmt: skip
         self._engine = duckdb.connect(config={"threads": settings.duckdb_threads})
 

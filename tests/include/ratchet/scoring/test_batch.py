@@ -15,8 +15,9 @@ from include.ratchet.data.records import REQUESTS, RecordTable, record_key
 from include.ratchet.data.tables import Table
 from include.ratchet.errors import PartitionUnavailableError, SchemaChangedError, VersionNotFoundError
 from include.ratchet.registry.ledger import read_aliases
+from include.ratchet.registry.lineage import read_kernels
 from include.ratchet.replay import Selection, replay
-from include.ratchet.scoring import batch, champions, score_partitions
+from include.ratchet.scoring import batch, champions, records, score_partitions
 from include.ratchet.scoring.batch import find_champion
 from tests.include.ratchet.replay.lived import KEY, KNOWN, NAME, compute, read_orders, record, replace_day
 
@@ -87,6 +88,27 @@ def test_scored_again_is_left_alone_until_something_that_decides_changes(workspa
     changed = score_partitions(workspace, KEY, DAYS)
     assert (changed.scored, changed.rows) == (tuple(DAYS), 450)
     assert RecordTable(workspace.settings, workspace.model(NAME), "scores").row_counts()["2026-02-26"] == 50
+
+
+def test_scores_say_their_kernels_and_are_left_alone_where_others_are(workspace, monkeypatch):
+    monkeypatch.setattr(batch, "read_kernels", lambda: "openblas Cray")
+    assert score_partitions(workspace, KEY, DAYS).scored == tuple(DAYS)
+    monkeypatch.undo()
+    assert score_partitions(workspace, KEY, DAYS).unchanged == tuple(DAYS)
+    assert set(read_scores(workspace)["kernels"].to_pylist()) == {"openblas Cray"}
+
+
+def test_records_of_before_there_were_kernels_stay_beside_later_ones(workspace, monkeypatch):
+    older = pa.schema([field for field in REQUESTS if field.name != "kernels"])
+    monkeypatch.setattr(records, "REQUESTS", older)
+    score_partitions(workspace, KEY, DAYS[:2])
+    monkeypatch.undo()
+    assert "kernels" not in read_scores(workspace).column_names
+    score_partitions(workspace, KEY, DAYS[2:])
+    kernels = dict(zip(*(read_scores(workspace)[name].to_pylist() for name in ("_partition", "kernels")), strict=True))
+    assert kernels == {DAYS[0]: None, DAYS[1]: None, DAYS[2]: read_kernels()}
+    start, end = datetime(2026, 2, 25, tzinfo=UTC), datetime(2026, 2, 28, tzinfo=UTC)
+    assert replay(workspace, NAME, Selection(start=start, end=end, origin="scores")).is_identical
 
 
 def test_runs_at_once_leave_one_table(workspace):
