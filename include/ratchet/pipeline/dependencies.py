@@ -114,10 +114,11 @@ def complete(
         candidate: that was fitted.
         importance: by column, what is lost when it is shuffled.
     """
-    report, spec = _left(workspace, request), data.model.spec
-    if report is None or (spec.has_whole and not request.key.is_pool):
+    spec = data.model.spec
+    if spec.has_whole and not request.key.is_pool:
         return None
-    if not spec.dependencies.necessity or not request.key.is_pool:
+    report = _left(workspace, request)
+    if report is None or not spec.dependencies.necessity or not request.key.is_pool:
         return report
     needs = find_necessity(data.model, candidate, data.frame, data.label, data.split, report.ties, importance)
     return report.with_more(needs, None)

@@ -202,8 +202,9 @@ def _audit_version(workspace: Workspace, model: Model, version: Version, answers
     settings, lineage = workspace.settings, version.lineage
     try:
         snapshot = load_snapshot(version.key.pool, lineage.snapshot, settings)
-        part = None if version.key.is_pool else read_part(model.spec, version.key, snapshot.id, settings)
-        rows, erased = snapshot.rows if part is None else part.num_rows, snapshot.erased_rows
+        rows, erased = snapshot.rows, snapshot.erased_rows
+        if not version.key.is_pool:
+            rows = read_part(model.spec, version.key, snapshot.id, settings).num_rows
     except FileNotFoundError:
         rows, erased = 0, 0
     entries = [row for row in ledger.history(version.key, settings) if row.kind in _TRAIL

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from include.ratchet.serving.batching import Batcher
+from tests import waiting
+
+wait_for = partial(waiting.wait_for, timeout_s=10, every_s=0.005)
 
 
 class Held:
@@ -34,13 +38,6 @@ def batcher(held):
         yield Batcher(held.run, pool, max_rows=10, most=2)
         held.go.set()
         time.sleep(0.1)  # until what waits is in the pool
-
-
-def wait_for(is_so):
-    deadline = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def submit(batcher, *counts):
